@@ -25,6 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gfrnn_core.koopman import KoopmanOperator
 from gfrnn_core.triangles.rfactor import RFactor
+from gfrnn_core.value_checks import check_count
 
 Array = NDArray[Any]
 Dictionary = Callable[[Array], Array]
@@ -109,7 +110,9 @@ def response_at(dictionary: Dictionary, state: ArrayLike, input_weights: Array) 
     Returns
     -------
     ndarray, shape (p, n)
-        Response with J from central differences of the dictionary, accurate to about ten digits.
+        Response with J from central differences of the dictionary, accurate to about ten digits
+        where the functions change little over 1e-5. States in small units, such as kg kg-1, must be
+        scaled to order one first.
 
     Raises
     ------
@@ -291,9 +294,16 @@ def simulate(
     initial : array_like, shape (..., d)
         One initial state or several.
     steps : int
+        At least 1.
     policy : callable
         Maps states to inputs, for example a `Regulator`.
+
+    Raises
+    ------
+    ValueError
+        If there is no step.
     """
+    check_count("steps", steps)
     states, inputs = [np.asarray(initial, dtype=float)], []
     for _ in range(steps):
         inputs.append(np.asarray(policy(states[-1]), dtype=float))
@@ -324,8 +334,14 @@ def quadratic_cost(
 
 def _weight(name: str, matrix: Array, size: int) -> Array:
     found = np.asarray(matrix, dtype=float)
-    if found.shape != (size, size) or not np.allclose(found, found.T, rtol=1e-8, atol=0.0):
-        raise ValueError(f"{name}: found shape {found.shape}, allowed: symmetric ({size}, {size})")
+    if found.shape != (size, size):
+        raise ValueError(f"{name}: found shape {found.shape}, allowed: ({size}, {size})")
+    if not np.isfinite(found).all():
+        raise ValueError(f"{name}: holds NaN or infinity; every cost must be finite")
+    # Products of matrices are symmetric up to rounding of their largest entries.
+    if np.abs(found - found.T).max() > 1e-8 * np.abs(found).max():
+        raise ValueError(f"{name}: is not symmetric; give (Q + Q.T) / 2, which has the same costs")
+    found = np.asarray((found + found.T) / 2)
     if np.linalg.eigvalsh(found)[0] < -1e-10 * np.linalg.norm(found):
         raise ValueError(f"{name}: has a negative eigenvalue, must be positive semi-definite")
     return found

@@ -52,7 +52,7 @@ def paired(states: Series, inputs: Series | None) -> Iterator[Pair]:
                 f"inputs: {index} series, but there are more series of states"
             ) from None
         if inputs is not None:
-            forcing = np.asarray(forcing, dtype=float)
+            forcing = np.asarray(unmasked(forcing), dtype=float)
             if forcing.ndim not in (2, 3) or len(forcing) != len(series) or 0 in forcing.shape[1:]:
                 shape = f"({len(series)}, inputs)"
                 raise ValueError(f"inputs: {name}shape {forcing.shape} is not {shape}")
@@ -89,9 +89,16 @@ def gapless(pairs: Iterable[Pair], overlap: int) -> Iterator[tuple[Array, Array 
             before = states[-overlap:].copy(), kept
 
 
+def unmasked(values: Any) -> Array:
+    """Return an array with NaN where a masked array has no value, whatever it has there instead."""
+    if isinstance(values, np.ma.MaskedArray):
+        return np.asarray(np.ma.filled(values.astype(float), np.nan))
+    return np.asarray(values)
+
+
 def _checked(name: str, values: Any) -> Array:
-    series = np.asarray(values, dtype=float)
-    if series.ndim != 2:
+    series = np.asarray(unmasked(values), dtype=float)
+    if series.ndim != 2 or not series.shape[1]:
         raise ValueError(f"{name}shape {series.shape} is not (times, coordinates)")
     # A sum is not finite if any term is not, and needs no temporary array.
     with np.errstate(over="ignore", invalid="ignore"):

@@ -32,7 +32,7 @@ from gfrnn_core.triangles.rfactor import RFactor
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class KoopmanOperator:
     """K on a dictionary of n functions, in r functions q that are orthonormal on the rows.
 
@@ -73,9 +73,14 @@ class KoopmanOperator:
         Raises
         ------
         ValueError
-            If the number of columns is odd, there are fewer rows than functions, or `rank` or
-            `ridge` is out of range.
+            If the rows are complex, the number of columns is odd, there are fewer rows than
+            functions, or `rank` or `ridge` is out of range.
         """
+        if np.iscomplexobj(factor.triangle):
+            raise ValueError(
+                "factor: has complex rows; give the real and imaginary parts of the functions as "
+                "functions of their own"
+            )
         n, odd = divmod(factor.columns, 2)
         if odd or n < 1:
             raise ValueError(f"factor: {factor.columns} columns are not two dictionaries")
@@ -181,7 +186,7 @@ class KoopmanOperator:
         Raises
         ------
         ValueError
-            If the factor has not the columns of the operator's rows.
+            If the factor has not the columns of the operator's rows, or has no rows.
         """
         values, vectors, _ = self._pairs
         if fold is None:
@@ -189,6 +194,8 @@ class KoopmanOperator:
             later[: self.rank] -= values * vectors
             return np.asarray(np.linalg.norm(later, axis=0))
         n = self._functions_of(fold)
+        if not fold.rows:
+            raise ValueError("fold: has no rows; leave it out")
         now = fold.triangle[:, :n] @ self.eigenvectors
         after = fold.triangle[:, n:] @ self.eigenvectors
         return np.asarray(

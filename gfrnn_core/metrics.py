@@ -306,8 +306,9 @@ def spectral_distance(forecast: ArrayLike, truth: ArrayLike, segment: int = 256)
     if found.shape[-1:] != expected.shape[-1:]:
         raise ValueError(f"forecast: found shape {found.shape}, allowed: {expected.shape[-1]} last")
     power = expected.sum(axis=0)
-    if (power == 0).any():
-        raise ValueError(f"truth: variable {np.flatnonzero(power == 0)[0]} never varies")
+    never = _constant(np.asarray(truth, np.float64)) | (power == 0)
+    if never.any():
+        raise ValueError(f"truth: variable {np.flatnonzero(never)[0]} never varies")
     if not np.isfinite(found).all():
         return 1.0
     spectrum = power_spectrum(found, 1.0, segment)[1]
@@ -339,9 +340,16 @@ def _pair(forecast: ArrayLike, truth: ArrayLike, least_dims: int) -> tuple[Float
     return found, reference
 
 
+def _constant(values: FloatArray) -> NDArray[np.bool_]:
+    """Return which variables never vary: shape (d,). Rounding makes their deviations positive."""
+    flat = values.reshape(-1, values.shape[-1])
+    return np.asarray(flat.max(axis=0) == flat.min(axis=0))
+
+
 def _scale(scale: ArrayLike | None, truth: FloatArray) -> FloatArray:
     if scale is None:
-        scales: FloatArray = truth.reshape(-1, truth.shape[-1]).std(axis=0)
+        deviations = truth.reshape(-1, truth.shape[-1]).std(axis=0)
+        scales: FloatArray = np.where(_constant(truth), 0.0, deviations)
         advice = "truth never varies there: pass a scale"
     else:
         scales = np.asarray(scale, np.float64)

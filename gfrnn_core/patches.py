@@ -22,6 +22,13 @@ Pole = Literal["none", "row", "between"]
 _KEPT = 2**22
 
 
+def _as_tuple(value: Any) -> Any:
+    """Return lists, tuples and arrays as nested tuples, and anything else as it is."""
+    if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim):
+        return tuple(map(_as_tuple, value))
+    return value
+
+
 @dataclass(frozen=True)
 class Patches:
     """A grid of one or two dimensions cut into patches with a halo.
@@ -73,6 +80,9 @@ class Patches:
     turned: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        # Sequences of any kind, such as the lists of JSON, become tuples.
+        for name in ("shape", "halo", "periodic", "size", "inner", "poles", "turned"):
+            object.__setattr__(self, name, _as_tuple(getattr(self, name)))
         if not 1 <= len(self.shape) <= 2 or min(self.shape) < 1:
             raise ValueError(f"shape: {self.shape} is not one or two positive numbers of cells")
         if self.channels < 1:

@@ -12,21 +12,22 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn_core.gapless_series import paired
+from gfrnn_core.gapless_series import paired, unmasked
 from gfrnn_core.lead_combination import LeadCombination
 from gfrnn_core.lifting import Columns, activate
 from gfrnn_core.local_features import LatticeFeatures
 from gfrnn_core.patches import Patches
 from gfrnn_core.regression_rows import Target, row_columns
 from gfrnn_core.rollout import RolloutLoop
-from gfrnn_core.sampling import Activation, HiddenWeights, Sampling, check_seed
+from gfrnn_core.sampling import Activation, HiddenWeights, Sampling
 from gfrnn_core.triangles.rfactor import RFactor
+from gfrnn_core.value_checks import check_count, check_seed
 
 Array = NDArray[Any]
 Precision = Literal["float32", "float64"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RecurrentNetwork:
     """A recurrent network with a linear part: ``h' = C [h, 1, sigma(W h + b)]``.
 
@@ -153,8 +154,16 @@ class RecurrentNetwork:
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
-        if self.delays < 1:
-            raise ValueError(f"delays: {self.delays} is not a positive integer")
+        check_count("delays", self.delays)
+        for name in ("leads", "modulators"):
+            given = getattr(self, name)
+            if not isinstance(given, (list, tuple)):
+                raise ValueError(f"{name}: {given!r} is not a tuple of integers, such as (1,)")
+            object.__setattr__(self, name, tuple(given))
+            for each in getattr(self, name):
+                check_count(name, each, 0)
+        if self.limit is not None:
+            object.__setattr__(self, "limit", np.asarray(self.limit, dtype=float))
         if tuple(self.leads[:1]) != (1,) or list(self.leads) != sorted(set(self.leads)):
             raise ValueError(f"leads: {self.leads} is not an ascending series of steps from 1 on")
         choices = {"target": Target, "precision": Precision, "combine_leads": LeadCombination}
@@ -169,7 +178,7 @@ class RecurrentNetwork:
             raise ValueError("limit: needs positive values, and targets other than 'lifted'")
         if self.joint and (self.input_width or self.target == "lifted"):
             raise ValueError("joint: allows neither input_width nor target 'lifted'")
-        if len(set(self.modulators)) < len(self.modulators) or min(self.modulators, default=0) < 0:
+        if len(set(self.modulators)) < len(self.modulators):
             raise ValueError(f"modulators: {self.modulators} are not different indices of inputs")
         if self.modulators and self.target == "lifted":
             raise ValueError("modulators: are not allowed with target 'lifted'")
@@ -180,8 +189,7 @@ class RecurrentNetwork:
         if not 0 < self.share <= 1:
             raise ValueError(f"share: {self.share} is not within (0, 1]")
         for name in ("width", "input_width"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}: {getattr(self, name)} is negative")
+            check_count(name, getattr(self, name), 0)
         if self.lattice_features is not None:
             if self.lattice_features.lattice.patches != self.patches:
                 raise ValueError("lattice_features: are of other patches than the network's")
@@ -268,8 +276,7 @@ class RecurrentNetwork:
             raise ValueError(f"linear: needs target 'lifted', but the network's is {self.target!r}")
         outer = self._solved()
         history = self._history(history)
-        if steps < 0:
-            raise ValueError(f"steps: {steps} is negative")
+        check_count("steps", steps, 0)
         driven = self._driven(self._given(inputs, (len(history), steps), self._trained_with()))
         start = self.scaled(history[:, -self.delays :]).transpose(1, 0, 2)
         start = start.astype(self.precision)
@@ -298,8 +305,7 @@ class RecurrentNetwork:
         """
         outer = self._solved()[..., : self._own()]
         history = self._history(history)
-        if steps < 0:
-            raise ValueError(f"steps: {steps} is negative")
+        check_count("steps", steps, 0)
         start = self.scaled(history[:, -self.delays :]).transpose(1, 0, 2)
         forcing = self._each_driven(inputs, len(history))
         walk = self._loop(outer).walk(start.astype(self.precision), steps, forcing)
@@ -341,8 +347,8 @@ class RecurrentNetwork:
             If shapes do not fit, a value is not finite, or the network is not solved yet.
         """
         outer = self._solved()[..., : self._own()]
-        forced = None if inputs is None else np.asarray(inputs)
-        states, forcing = next(paired(np.asarray(states), forced))
+        forced = None if inputs is None else unmasked(inputs)
+        states, forcing = next(paired(unmasked(states), forced))
         self._check_size(states)
         forcing = self._given(forcing, (len(states),), self._trained_with())
         count = len(states) - self.delays
@@ -406,7 +412,7 @@ class RecurrentNetwork:
             raise ValueError(f"states: shape {states.shape} is not (times, {self.state_size})")
 
     def _history(self, history: Array) -> Array:
-        history, size = np.asarray(history, dtype=float), self.state_size
+        history, size = np.asarray(unmasked(history), dtype=float), self.state_size
         if history.ndim != 3 or history.shape[1] < self.delays or history.shape[2] != size:
             raise ValueError(
                 f"history: shape {history.shape} is not (starts, {self.delays}, {size})"
@@ -421,7 +427,7 @@ class RecurrentNetwork:
             if self.modulators or (self.input_width if known is None else known):
                 raise ValueError(f"inputs: none, but the network needs {known or 'some'}")
             return None
-        values = np.asarray(inputs, dtype=float)
+        values = np.asarray(unmasked(inputs), dtype=float)
         if known == 0:
             raise ValueError(f"inputs: shape {values.shape}, but the network has no inputs")
         count = values.shape[-1:] if known is None else (known,)

@@ -22,7 +22,7 @@ from gfrnn_core.triangles.rfactor import RFactor
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RidgePath:
     """SVD of R_ff and the targets in its basis, which give the solution for any ridge.
 
@@ -115,9 +115,16 @@ class RidgePath:
 
         The ridge is relative to the largest singular value, so that it does not depend on the
         number of rows or the unit of the states. Zero gives the pseudo-inverse.
+
+        Raises
+        ------
+        ValueError
+            If a ridge is negative or not finite.
         """
-        s = self.singular_values
-        strength = np.asarray(ridge, dtype=float)[..., None] * s[0]
+        s, given = self.singular_values, np.asarray(ridge, dtype=float)
+        if not ((given >= 0) & (given < np.inf)).all():
+            raise ValueError(f"ridge: {given.tolist()} is negative or not finite")
+        strength = given[..., None] * s[0]
         with np.errstate(divide="ignore", invalid="ignore"):
             floor = np.where(strength > 0, 0.0, len(s) * np.finfo(float).eps * s[0])
             # No squares of singular values: they may be beyond the range of float64.
@@ -278,5 +285,10 @@ def residual_triangle(factor: RFactor, weights: Array, first: int | None = None)
         )
     features, targets = weights.shape
     first = factor.columns - targets if first is None else first
+    if not 0 <= first <= factor.columns - targets:
+        raise ValueError(
+            f"first: {first} is not within 0..{factor.columns - targets}, the first columns of "
+            f"{targets} targets in {factor.columns}"
+        )
     truth = factor.triangle[:, first : first + targets]
     return np.asarray(factor.triangle[:, :features] @ weights - truth)

@@ -143,7 +143,9 @@ class RolloutLoop:
         alive, left = np.arange(starts), np.zeros(starts, dtype=int)
         for lead in range(1, steps + 1):
             # The inputs are those one step after the present state.
-            forcing = None if inputs is None else next(inputs)
+            forcing = None if inputs is None else next(inputs, None)
+            if inputs is not None and forcing is None:
+                raise ValueError(f"inputs: end before step {lead} of {steps}; give one for each")
             now, limited = np.full_like(history[-1], np.nan), np.zeros(starts)
             if len(alive):
                 if forcing is not None and len(alive) < starts:

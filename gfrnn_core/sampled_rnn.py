@@ -25,7 +25,7 @@ from gfrnn_core.triangles.rfactor import RFactor
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SampledRNN(RecurrentNetwork):
     """A network whose hidden weights are sampled and whose outer weights are solved for.
 
@@ -86,6 +86,9 @@ class SampledRNN(RecurrentNetwork):
         series = [one for one, _ in pairs]
         if not series:
             raise ValueError("states: no series at all")
+        for name in ("input_width", "joint"):
+            if getattr(self, name) and pairs[0][1] is None:
+                raise ValueError(f"{name}: {getattr(self, name)}, but there are no inputs")
         network = replace(self, factor=None, times=0, inputs=_count(pairs[0][1]))
         for one, forcing in pairs:
             network._given(forcing, (len(one),), network.inputs)
@@ -117,8 +120,6 @@ class SampledRNN(RecurrentNetwork):
         network = network.sample(
             *pooled(scaled, self.delays, self.patches, self.seed, joined or None), seen
         )
-        if self.input_width and pairs[0][1] is None:
-            raise ValueError(f"input_width: {self.input_width}, but there are no inputs")
         if self.input_width:
             forcings = [one.reshape(-1, one.shape[-1]) for _, one in pairs if one is not None]
             network = network._input_sampled(np.concatenate(forcings))

@@ -16,6 +16,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from gfrnn_core.value_checks import check_count, check_seed
+
 Array = NDArray[Any]
 Activation = Literal["tanh", "relu"]
 HiddenActivation = Literal["tanh", "relu", "square"]
@@ -28,7 +30,7 @@ _PAIR_CONSTANTS = {"tanh": (np.log(3.0), np.log(3.0) / 2.0), "relu": (1.0, 0.0)}
 _CANDIDATES = 16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HiddenWeights:
     """Weights and biases of the hidden layer, in the order in which they were drawn.
 
@@ -139,23 +141,23 @@ def sample_weights(
     Raises
     ------
     ValueError
-        If a name is unknown, the width is negative, the pool has fewer than two different states or
-        fewer than there are centres, its states have fewer products than the width, a value is not
-        finite, ``following`` is missing for ``pairs``, or the seed is not allowed.
+        If a name is unknown, the width is negative, the scale is not positive, the pool has fewer
+        than two different states or fewer than there are centres, its states have fewer products
+        than the width, a value is not finite, ``following`` is missing for ``pairs``, or the seed
+        is not allowed.
     """
     if sampling not in get_args(Sampling):
         raise ValueError(f"sampling: {sampling!r} is not one of {', '.join(get_args(Sampling))}")
     if activation not in _PAIR_CONSTANTS:
         raise ValueError(f"activation: {activation!r} is not one of {', '.join(_PAIR_CONSTANTS)}")
-    if width < 0:
-        raise ValueError(f"width: {width} is negative")
+    check_count("width", width, 0)
     check_seed(seed)
     pool = np.asarray(pool, dtype=float)
     if pool.ndim != 2:
         raise ValueError(f"pool: shape {pool.shape} is not (states, inputs)")
     rng = np.random.default_rng(seed)
-    if sampling in ("normal", "centres", "quadratic") and not scale > 0:
-        raise ValueError(f"scale: {scale} is not positive")
+    if sampling in ("normal", "centres", "quadratic") and not 0 < scale < np.inf:
+        raise ValueError(f"scale: {scale} is not positive and finite")
     if sampling == "quadratic":
         return _squares(pool.shape[1], width, scale)
     if sampling == "normal":
@@ -164,8 +166,12 @@ def sample_weights(
     if sampling == "pairs":
         if following is None:
             raise ValueError("following: sampling 'pairs' needs the next state of each state")
-        if len(following) != len(pool):
-            raise ValueError(f"following: {len(following)} states, but the pool has {len(pool)}")
+        following = np.asarray(following, dtype=float)
+        if following.ndim != 2 or len(following) != len(pool):
+            raise ValueError(
+                f"following: shape {following.shape} is not (states, outputs) with the pool's "
+                f"{len(pool)} states"
+            )
         if not np.isfinite(following).all():
             raise ValueError("following: holds NaN or infinity; every state must be finite")
     if width == 0:
@@ -236,18 +242,6 @@ def _require_finite(pool: Array) -> None:
         raise ValueError("pool: holds NaN or infinity; every state must be finite")
 
 
-def check_seed(seed: Any) -> None:
-    """Check that a seed is an integer from 0 on.
-
-    Raises
-    ------
-    ValueError
-        If it is not an integer from 0 on.
-    """
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"seed: {seed!r} is not an integer from 0 on")
-
-
 def _draw_pairs(
     pool: Array, following: Array | None, width: int, rng: np.random.Generator
 ) -> tuple[Array, Array]:
@@ -269,6 +263,9 @@ def _draw_pairs(
             density = np.where(distance > 0, change / distance, 0.0)
     total = density.sum()
     if not total > 0:
-        raise ValueError("pool: no two states differ (or their next states do not); check the data")
+        raise ValueError(
+            f"pool: none of {candidates} drawn pairs has different states with different next "
+            "states; check whether the data are constant most of the time"
+        )
     chosen = rng.choice(candidates, size=width, p=density / total)
     return first[chosen], second[chosen]

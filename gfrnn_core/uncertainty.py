@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn_core.regression import RidgePath, residual_triangle
-from gfrnn_core.sampling import check_seed
 from gfrnn_core.triangles.rfactor import RFactor
+from gfrnn_core.value_checks import check_seed
 
 Array = NDArray[Any]
 
@@ -109,7 +109,7 @@ def left_out_covariance(folds: Sequence[RFactor], weights: Iterable[Array]) -> A
 def residual_products(factor: RFactor, weights: Array) -> Array:
     """Return products of the residuals of each two targets, summed over the rows of a factor.
 
-    They are ``E.T @ E`` with ``E = R [C; -I]``: formed from residuals, not as a difference of large
+    They are ``E^H E`` with ``E = R [C; -I]``: formed from residuals, not as a difference of large
     sums, so that small ones keep their digits.
 
     Parameters
@@ -128,10 +128,10 @@ def residual_products(factor: RFactor, weights: Array) -> Array:
         If the weights do not fit into the columns.
     """
     residual = residual_triangle(factor, weights)
-    return np.asarray(residual.T @ residual)
+    return np.asarray(residual.conj().T @ residual)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WeightPosterior:
     """Matrix normal posterior of the outer weights.
 

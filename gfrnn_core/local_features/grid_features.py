@@ -22,7 +22,7 @@ _VALUE, _EAST, _NORTH = range(3)
 _OF_LAPLACIAN = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GridFeatures:
     """Features of base fields at each point of the grid.
 

@@ -19,7 +19,7 @@ Array = NDArray[Any]
 _NEIGHBOURS = ((1, 1), (1, 1))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Lattice:
     """A grid of latitudes and longitudes on the sphere, or in a plane channel.
 
@@ -37,6 +37,7 @@ class Lattice:
     mask : ndarray of bool, shape (size,), or None
         Values that do not exist and are zero in states. Derivatives there and beside are zero.
     geometry : {"sphere", "channel"}
+        Each circle of latitude is as long as on the sphere, or all are as long as the middle one.
 
     Raises
     ------
@@ -180,7 +181,8 @@ class Lattice:
     def _circle(self, phi: Array) -> Array:
         """Return the ratio of circles of latitude to the equator; it is not quite 0 at a pole."""
         if self.geometry == "channel":
-            return np.ones(len(phi))
+            middle = np.deg2rad(np.mean(self.latitude))
+            return np.full(len(phi), np.cos(middle))
         return np.maximum(np.abs(np.cos(phi)), 1e-9)
 
     @cached_property

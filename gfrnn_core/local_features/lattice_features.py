@@ -25,7 +25,7 @@ _TROPICS = float(np.sin(np.deg2rad(10.0)))
 _REVERSED = np.array([1, -1, -1, 1, -1, -1])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LatticeFeatures:
     """Features of states that hold the values of all cells of a lattice.
 

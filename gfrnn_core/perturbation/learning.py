@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn_core.perturbation.backpropagation import Backpropagation
-from gfrnn_core.perturbation.count_check import check_count
 from gfrnn_core.perturbation.decorrelation import decorrelate
 from gfrnn_core.perturbation.gradient_estimate import GradientEstimate, Window
 from gfrnn_core.perturbation.losses import step_losses
 from gfrnn_core.perturbation.optimisers import OptimiserName, optimiser
 from gfrnn_core.perturbation.perturbation_rules import Perturbation
 from gfrnn_core.perturbation.weights import Weights
-from gfrnn_core.sampling import check_seed
+from gfrnn_core.value_checks import check_count, check_seed
 
 Array = NDArray[Any]
 
@@ -45,11 +44,16 @@ class DivergedError(ArithmeticError):
 
     def __init__(self, epoch: int, last: float | None, rate: float, decorrelation: float) -> None:
         self.epoch, self.last = epoch, last
+        self._rates = rate, decorrelation
         before = "no epoch ended before" if last is None else f"the last finite loss was {last:.4g}"
         super().__init__(
             f"epoch {epoch}: the loss diverged; {before}. Take a smaller learning rate "
             f"(now {rate:g}) or decorrelation rate (now {decorrelation:g})"
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions are pickled with their message, which is not what this one is made of.
+        return type(self), (self.epoch, self.last, *self._rates)
 
 
 @dataclass(frozen=True)

@@ -29,11 +29,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn_core.perturbation.count_check import check_count
 from gfrnn_core.perturbation.gradient_estimate import GradientEstimate, Window, slopes_of
 from gfrnn_core.perturbation.least_squares_slopes import solved_slopes
 from gfrnn_core.perturbation.losses import step_losses
 from gfrnn_core.perturbation.weights import Weights
+from gfrnn_core.value_checks import check_count
 
 Array = NDArray[Any]
 Kind = Literal["wp", "np", "anp"]

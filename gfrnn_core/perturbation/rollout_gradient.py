@@ -19,10 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn_core.lifting import lift_into
-from gfrnn_core.perturbation.count_check import check_count
 from gfrnn_core.rollout import RolloutLoop
 from gfrnn_core.sampled_rnn import SampledRNN
-from gfrnn_core.sampling import check_seed
+from gfrnn_core.value_checks import check_count, check_seed
 
 Array = NDArray[Any]
 
@@ -231,7 +230,7 @@ def evaluate_chunk(
         A solved network.
     starts : RolloutStarts
     noise : RolloutNoise or None
-        Perturbation; None gives the loss alone, at a third of the work.
+        Perturbation; None gives the loss alone, by one rollout instead of ``1 + 2 draws``.
 
     Raises
     ------
@@ -307,6 +306,8 @@ def lead_weights(network: SampledRNN) -> Array:
         "lifted targets": network.target == "lifted",
         "joint inputs": network.joint and bool(network.inputs),
         "modulators": bool(network.modulators),
+        "a limit": network.limit is not None,
+        "a mask": network.mask is not None,
     }
     for what in (name for name, found in unknown.items() if found):
         raise ValueError(f"network: has {what}, which cannot be polished; take a network without")

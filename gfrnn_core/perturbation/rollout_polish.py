@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn_core.perturbation.count_check import check_count
 from gfrnn_core.perturbation.rollout_gradient import (
     Evaluate,
     RolloutNoise,
@@ -29,6 +28,7 @@ from gfrnn_core.perturbation.rollout_gradient import (
 from gfrnn_core.regression import RidgePath
 from gfrnn_core.sampled_rnn import SampledRNN
 from gfrnn_core.triangles.rfactor import RFactor
+from gfrnn_core.value_checks import check_count
 
 Array = NDArray[Any]
 
@@ -193,9 +193,9 @@ class Polish:
         loss = evaluated(current, training, None)
         records = [Iteration(0.0, loss.loss, score(current), True, loss.lost)]
         least, rate, direction = records[0].held, self.rate, np.zeros_like(weights)
+        if progress:
+            progress(records[-1])
         for number in range(1, self.iterations + 1):
-            if progress:
-                progress(records[-1])
             if rate < self.least * self.rate:
                 break
             noise = RolloutNoise(self.noise, self.draws, (self.seed, number))
@@ -207,14 +207,14 @@ class Polish:
             accepted = found.loss < loss.loss
             mark = score(trial) if accepted else np.nan
             records.append(Iteration(rate, found.loss, mark, accepted, found.lost))
+            if progress:
+                progress(records[-1])
             rate = rate * self.growth if accepted else rate / 2
             if not accepted:
                 continue
             current, loss = trial, found
             if held is None or mark < least:
                 best, least = trial, mark
-        if progress:
-            progress(records[-1])
         return Polished(replace(network, outer=best[None]), records)
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn_core.perturbation.count_check import check_count
 from gfrnn_core.perturbation.gradient_estimate import Window
 from gfrnn_core.systems import LORENZ63, MackeyGlass
+from gfrnn_core.value_checks import check_count
 
 Array = NDArray[Any]
 
@@ -117,8 +117,12 @@ def mackey_glass(steps: int = 5000, ahead: int = 15, test: int = 1000) -> Task:
 
     Parameters
     ----------
-    steps, test : int
-        Number of steps, of one unit of time, to train and to test on.
+    steps : int
+        Steps, of one unit of time, before the split; training has the targets among them, less a
+        warm-up.
+    test : int
+        Initial times after the split; ``test + ahead + 1`` targets are tested, as the first have
+        their initial time before it.
     ahead : int
     """
     path = MackeyGlass().trajectory(steps + test + ahead, spinup=1000)

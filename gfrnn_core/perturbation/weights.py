@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn_core.perturbation.count_check import check_count
+from gfrnn_core.value_checks import check_count
 
 Array = NDArray[Any]
 

@@ -140,6 +140,7 @@ def lorenz96_tendency(state: FloatArray, forcing: float = 10.0) -> FloatArray:
     -------
     ndarray, shape (..., d)
     """
+    state = np.asarray(state, dtype=float)
     # One copy with its neighbours on both sides: five times as fast as three np.roll.
     ring = np.concatenate([state[..., -2:], state, state[..., :1]], axis=-1)
     out: FloatArray = ring[..., 3:] - ring[..., :-3]

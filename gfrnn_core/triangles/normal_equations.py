@@ -25,7 +25,7 @@ LEAST_RIDGE = float(np.finfo(float).eps ** 0.25)
 """Ridge, relative to the largest singular value, from which products keep half of the digits."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NormalEquations:
     """The products ``A^H A`` of the columns of rows A = [features | ... | targets].
 

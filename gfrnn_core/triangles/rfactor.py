@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from gfrnn_core.triangles.array_order import upper_triangle
 from gfrnn_core.triangles.folding import Folding
@@ -21,7 +21,7 @@ Array = NDArray[Any]
 _KINDS = ("float32", "float64", "complex128")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RFactor:
     """R of A = Q R, for the rows of A seen so far.
 
@@ -60,8 +60,8 @@ class RFactor:
         ----------
         blocks : iterable of ndarray, shape (rows of the block, columns)
             Blocks, all float32, all float64 or all complex128; the triangles of float32 blocks are
-            merged in float64. Fortran-ordered blocks are **overwritten**, so that a caller may pass
-            one buffer again and again without a copy.
+            merged in float64. Fortran-ordered blocks, which blocks of one column always are, are
+            **overwritten**, so that a caller may pass one buffer again and again without a copy.
         columns : int
             Number of columns of every block.
         expected : float
@@ -91,16 +91,23 @@ class RFactor:
         return cls.empty(columns) if rows == 0 else cls.from_trapezoid(folding.finish(), rows)
 
     @classmethod
-    def from_rows(cls, matrix: Array) -> RFactor:
+    def from_rows(cls, matrix: ArrayLike) -> RFactor:
         """Return the R factor of a matrix that fits into memory; the matrix is not changed.
 
         Parameters
         ----------
-        matrix : ndarray, shape (rows, columns)
+        matrix : array_like, shape (rows, columns)
+
+        Raises
+        ------
+        ValueError
+            If it is no matrix, or contains NaN or infinity.
         """
         dtype = complex if np.iscomplexobj(matrix) else float
         block = np.array(matrix, dtype=dtype, order="F")
-        return cls.from_blocks([block], matrix.shape[1], expected=len(matrix))
+        if block.ndim != 2:
+            raise ValueError(f"matrix: shape {block.shape} is not (rows, columns)")
+        return cls.from_blocks([block], block.shape[1], expected=len(block))
 
     def merge(self, other: RFactor) -> RFactor:
         """Return the R factor of the rows of both.
@@ -124,7 +131,12 @@ class RFactor:
 
     def select(self, columns: Sequence[int] | slice) -> RFactor:
         """Return the R factor of A with only these columns, in this order; no data are read."""
-        chosen = np.array(self.triangle[:, columns], order="F")
+        index = columns if isinstance(columns, slice) else np.asarray(columns)
+        if isinstance(index, np.ndarray) and not index.size:
+            index = index.astype(np.intp)
+        chosen = np.array(self.triangle[:, index], order="F")
+        if chosen.shape[1] == 0:
+            return RFactor(np.zeros((0, 0)), self.rows)
         if not chosen.size:
             return self.from_trapezoid(chosen, self.rows)
         folding = Folding()

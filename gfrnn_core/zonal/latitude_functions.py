@@ -92,6 +92,7 @@ class LatitudeFunctions:
             If latitudes are fewer than two, not ascending or outside -90..90, or another argument
             is out of its range.
         """
+        latitude = np.asarray(latitude, dtype=float)
         if len(latitude) < 2 or np.any(np.diff(latitude) <= 0):
             raise ValueError(
                 f"latitude: the {len(latitude)} values are not two or more, ascending; sort "

@@ -43,7 +43,7 @@ It is about the size of a processor core's own cache.
 _DIVERGED = 20.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stage:
     """The solved readout of one stage.
 
@@ -59,7 +59,7 @@ class Stage:
     magnitude: Array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ZonalNetwork:
     """A network whose states are coefficients of zonal waves, see :class:`ZonalBasis`.
 
@@ -273,7 +273,7 @@ class ZonalNetwork:
         terms : ndarray, shape (times, terms)
             Background terms.
         inputs : ndarray, shape (times, inputs), optional
-            The row of time t holds the inputs of time t + 1.
+            The row of time t holds the inputs of time t + 1. Needed if the network has inputs.
         first : int
             Index of the first time in the whole record, which decides the draws of noise, so that
             any cut of a series gives the same rows.
@@ -284,10 +284,16 @@ class ZonalNetwork:
             Rows of the times ``delays - 1`` to ``times - 2``.
         targets : ndarray of complex, shape (wavenumbers, n, width)
             The next state less the noisy present one, or less the forecast of the stage before.
+
+        Raises
+        ------
+        ValueError
+            If shapes do not fit, or there are too few times.
         """
         begin, times = self.delays - 1, len(states)
         if times <= self.delays:
             raise ValueError(f"states: {times} times are too few, rows need {self.delays + 1}")
+        terms, inputs = self._terms(terms, times), self._inputs(inputs, times)
         seen = states
         if self.noise is not None:
             drawn = draw_numbers("normal", self.seed, first, times, states.shape[1])
@@ -325,7 +331,7 @@ class ZonalNetwork:
         terms : iterator of ndarray, shape (starts, terms)
             Background terms of the last :attr:`delays` times, oldest first, then of each step.
         inputs : iterator of ndarray, shape (starts, inputs), optional
-            Inputs of each step.
+            Inputs of each step. Needed if the network has inputs.
 
         Yields
         ------
@@ -334,20 +340,28 @@ class ZonalNetwork:
             bound only; an :class:`gfrnn_core.rollout.UnstableRollout` warning reports it.
         limited : ndarray, shape (starts,)
             Share of the columns and coefficients whose magnitude the bound has limited.
+
+        Raises
+        ------
+        ValueError
+            If shapes do not fit, terms or inputs end early, or no stage is solved yet.
         """
+        if not self.stages:
+            raise ValueError("the network has no outer weights yet; solve a stage first")
+        starts = len(history)
         states: deque[Array] = deque(maxlen=self.delays)
         features: deque[Array] = deque(maxlen=self.feature_delays)
         for index in range(-self.delays, 0):
             state = self.basis.unpack(history[:, index], self.complex_type)
             states.appendleft(state)
-            features.appendleft(self.featurise(state, next(terms)))
+            features.appendleft(self.featurise(state, self._terms(next(terms, None), starts)))
         limits = self._limits(states, features)
         outer = [stage.outer.astype(self.complex_type, copy=False) for stage in self.stages]
-        left = np.zeros(len(history), dtype=int)
+        left = np.zeros(starts, dtype=int)
         for step in range(1, steps + 1):
-            later = next(terms)
-            given = None if inputs is None else next(inputs)
-            base, limited = states[0], np.zeros(len(history))
+            later = self._terms(next(terms, None), starts)
+            given = self._inputs(None if inputs is None else next(inputs, None), starts)
+            base, limited = states[0], np.zeros(starts)
             rows = self._rows(list(states), list(features), given)
             for number, weights in enumerate(outer):
                 limited += _limit(rows, limits[number])
@@ -362,9 +376,19 @@ class ZonalNetwork:
             base[:, left > 0] = np.nan
             states.appendleft(base)
             features.appendleft(self.featurise(base, later))
-            yield self.basis.pack(base), limited / (2 * max(len(self.stages), 1))
+            yield self.basis.pack(base), limited / (2 * len(self.stages))
 
-        report_diverged(left)
+        report_diverged(left, callers=3)
+
+    def _terms(self, values: Array | None, times: int) -> Array:
+        """Check and return the background terms of some times."""
+        return _of_shape("terms", values, (times, len(self.background)))
+
+    def _inputs(self, values: Array | None, times: int) -> Array | None:
+        """Check and return the inputs of some times; None if the network has none."""
+        if values is None and not self.inputs:
+            return None
+        return _of_shape("inputs", values, (times, self.inputs))
 
     def _plausible(self, coefficients: Array) -> Array:
         """Return which states have a norm as in training, or somewhat larger: bool, (starts,)."""
@@ -411,6 +435,13 @@ class ZonalNetwork:
             limit = np.maximum(reached, self.bound * stage.magnitude[:, None])
             found.append(limit.astype(self.precision))
         return found
+
+
+def _of_shape(name: str, values: Array | None, shape: tuple[int, ...]) -> Array:
+    if values is None or np.shape(values) != shape:
+        found = "none" if values is None else f"shape {np.shape(values)}"
+        raise ValueError(f"{name}: {found}, but the network needs shape {shape}")
+    return values
 
 
 def _limit(values: Array, limits: Array) -> Array:

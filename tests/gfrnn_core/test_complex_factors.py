@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gfrnn_core import RFactor, RidgePath
+from gfrnn_core.koopman import KoopmanOperator
+from gfrnn_core.uncertainty import residual_products
 
 cases = settings(max_examples=40)
 
@@ -75,3 +77,17 @@ def test_a_missing_number_is_named():
     rows[2, 1] = complex(0.0, np.nan)
     with pytest.raises(ValueError, match="row 2, column 1"):
         RFactor.from_rows(rows)
+
+
+def test_residual_products_of_complex_rows_are_those_of_the_residuals():
+    x, y = complex_rows(40, 3), complex_rows(40, 2, seed=1)
+    weights = complex_rows(3, 2, seed=2)
+    residual = x @ weights - y
+    found = residual_products(RFactor.from_rows(np.hstack([x, y])), weights)
+    np.testing.assert_allclose(found, residual.conj().T @ residual, rtol=1e-12)
+
+
+def test_a_koopman_operator_of_complex_functions_is_refused():
+    factor = RFactor.from_rows(complex_rows(40, 6))
+    with pytest.raises(ValueError, match="factor: has complex rows; give the real and imaginary"):
+        KoopmanOperator.from_factor(factor)

@@ -122,3 +122,18 @@ def test_a_stream_may_write_over_its_last_block():
     for (states, inputs), begin in zip(found, (0, 1, 4), strict=True):
         np.testing.assert_array_equal(states, numbered(len(states), start=begin))
         np.testing.assert_array_equal(inputs, states)
+
+
+def test_masked_values_are_named_whatever_stands_in_their_place():
+    states = np.ma.masked_greater(np.where(numbered(4) == 21, 1e20, numbered(4)), 1e10)
+    with pytest.raises(ValueError, match="states: time 2, coordinate 1 is not finite"):
+        list(paired(states, None))
+    with pytest.raises(ValueError, match="inputs: time 2, input 1 is not finite"):
+        list(paired(numbered(4), states))
+    ((found, _),) = paired(np.ma.masked_greater(numbered(4), 1e10), None)
+    np.testing.assert_array_equal(found, numbered(4))
+
+
+def test_series_without_coordinates_are_refused():
+    with pytest.raises(ValueError, match=r"states: shape \(20, 0\) is not \(times, coordinates\)"):
+        list(paired(np.zeros((20, 0)), None))

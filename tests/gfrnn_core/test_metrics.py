@@ -300,3 +300,18 @@ def test_bad_spectra_are_named(change, name):
         spectral_distance(**(good | change))
     with pytest.raises(ValueError, match="^dt: "):
         power_spectrum(waves(0.1), 0.0)
+
+
+@pytest.mark.parametrize("score", [forecast_error, normalised_mse, spectral_distance])
+def test_a_variable_that_never_varies_is_refused_though_its_deviation_is_rounded(score):
+    truth = np.stack([np.sin(np.arange(1000.0)), np.full(1000, 0.1)], axis=1)
+    assert truth[:, 1].std() > 0  # by rounding
+    with pytest.raises(ValueError, match=r"variable 1.*never varies|truth never varies"):
+        score(truth + 0.01, truth)
+
+
+def test_a_variable_that_varies_in_no_segment_is_refused():
+    truth = np.zeros((600, 1))
+    truth[-1] = 1.0  # beyond the last whole segment
+    with pytest.raises(ValueError, match="variable 0 never varies"):
+        spectral_distance(truth, truth)

@@ -230,3 +230,16 @@ GLOBE = {"shape": (6, 8), "halo": ((1, 1), (1, 1)), "periodic": (False, True)}
 def test_patches_that_cut_no_grid_are_refused(changed, message):
     with pytest.raises(ValueError, match=message):
         Patches(**{"shape": (6,), "halo": ((1, 1),)} | changed)
+
+
+def test_lists_are_read_as_tuples():
+    given = Patches([4, 6], [[1, 1], [1, 1]], [False, True], [2, 2], turned=[])
+    same = Patches((4, 6), ((1, 1), (1, 1)), (False, True), (2, 2))
+    assert given == same
+    assert hash(given) == hash(same)
+    np.testing.assert_array_equal(given.seen, same.seen)
+
+
+def test_halos_of_other_shapes_are_named():
+    with pytest.raises(ValueError, match=r"halo: .* is not \(cells before, cells after\)"):
+        Patches((6, 8), ((1, 1), (1,)))

@@ -342,5 +342,54 @@ def test_series_to_predict_that_do_not_fit_are_refused(forcing):
 
 def test_a_negative_number_of_steps_is_refused():
     states = noisy(30)
-    with pytest.raises(ValueError, match="steps: -1 is negative"):
+    with pytest.raises(ValueError, match="steps: -1 is not an integer"):
         SampledRNN(width=2).fit(states).rollout(states[:1, None], -1)
+
+
+# --- settings -----------------------------------------------------------------------------------
+
+
+def test_leads_may_be_a_list():
+    assert SampledRNN(width=5, leads=[1, 3]).leads == (1, 3)
+    assert SampledRNN(width=5, target="lifted", leads=[1]).leads == (1,)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("width", 5.0), ("input_width", True), ("delays", 2.0), ("leads", 1), ("modulators", (0.5,))],
+)
+def test_settings_that_are_no_integers_are_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name}: .* is not"):
+        SampledRNN(**{name: value})
+
+
+def test_a_limit_may_be_a_number():
+    network = SampledRNN(width=5, limit=3.0).fit(noisy())
+    assert network.rollout(noisy()[None], 2).shape == (1, 2, 2)
+
+
+def test_a_number_of_steps_that_is_no_integer_is_refused():
+    network = SampledRNN(width=5).fit(noisy())
+    with pytest.raises(ValueError, match=r"steps: 3\.0 is not an integer"):
+        network.rollout(noisy()[None], 3.0)
+
+
+@pytest.mark.parametrize("consecutive", [False, True])
+def test_joint_features_need_inputs(consecutive):
+    with pytest.raises(ValueError, match="joint: True, but there are no inputs"):
+        SampledRNN(width=5, joint=True).fit([noisy(), noisy()], consecutive=consecutive)
+
+
+def test_inputs_that_end_early_are_refused():
+    states, inputs = forced(100)
+    network = SampledRNN(width=5).fit(states, inputs)
+    walk = network.walk(states[None], 5, [inputs[:1]] * 3)
+    with pytest.raises(ValueError, match="inputs: end before step 4 of 5"):
+        list(walk)
+
+
+def test_networks_can_be_compared_and_kept_in_sets():
+    network = SampledRNN(width=5).fit(noisy())
+    assert network == network
+    assert network != replace(network, seed=1)
+    assert len({network, network.factor, network.hidden}) == 3

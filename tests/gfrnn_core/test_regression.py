@@ -314,3 +314,17 @@ def test_weights_do_not_depend_on_the_unit_of_the_rows(power):
     for ridge in (0.0, 1e-12, 1e-4, 0.3, np.array([1e-3, 0.0])):
         assert np.array_equal(scaled.weights(ridge), plain.weights(ridge))
         assert np.array_equal(scaled.degrees_of_freedom(ridge), plain.degrees_of_freedom(ridge))
+
+
+def test_residuals_of_targets_beyond_the_columns_are_refused():
+    x, y = problem()
+    factor = RFactor.from_rows(np.hstack([x, y]))
+    for first in (-1, 7):
+        with pytest.raises(ValueError, match=rf"first: {first} is not within 0\.\.6"):
+            residual_triangle(factor, np.zeros((6, 2)), first)
+
+
+@pytest.mark.parametrize("ridge", [-1.0, np.nan, [0.1, -1.0]])
+def test_ridges_that_are_negative_or_not_finite_are_refused(ridge):
+    with pytest.raises(ValueError, match="ridge: .* is negative or not finite"):
+        path_of(*problem()).weights(ridge)

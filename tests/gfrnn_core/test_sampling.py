@@ -299,7 +299,7 @@ INFINITE, UNKNOWN = np.where(POOL == 2, np.inf, POOL), np.where(POOL == 5, np.na
     [
         (POOL, 3, {"sampling": "grid"}, "'grid' is not one of pairs, uniform_pairs, normal"),
         (POOL, 3, {"activation": "sine"}, "'sine' is not one of tanh, relu"),
-        (POOL, -1, {}, "width: -1 is negative"),
+        (POOL, -1, {}, "width: -1 is not an integer from 0 on"),
         (np.zeros(4), 3, {}, r"shape \(4,\) is not \(states, inputs\)"),
         (POOL, 3, {"sampling": "centres", "scale": 0.0}, "scale: 0.0 is not positive"),
         (POOL, 4, {"sampling": "centres"}, "4 centres, but the pool has 3 states"),
@@ -308,15 +308,15 @@ INFINITE, UNKNOWN = np.where(POOL == 2, np.inf, POOL), np.where(POOL == 5, np.na
         (POOL, 3, {"sampling": "normal", "scale": 0.0}, "scale: 0.0 is not positive"),
         (POOL, 3, {"sampling": "normal", "scale": np.nan}, "scale: nan is not positive"),
         (POOL, 3, {}, "needs the next state"),
-        (POOL, 3, {"following": POOL[:2]}, "2 states, but the pool has 3"),
+        (POOL, 3, {"following": POOL[:2]}, r"following: shape \(2, 2\) .* the pool's 3 states"),
         (POOL[:1], 3, {"following": POOL[:1]}, "1 states, at least 2"),
         (POOL[:0], 3, {"sampling": "uniform_pairs"}, "0 states, at least 2"),
         (INFINITE, 3, {"following": POOL}, "pool: holds NaN"),
         (UNKNOWN, 3, {"sampling": "uniform_pairs"}, "pool: holds NaN"),
         (POOL, 3, {"following": UNKNOWN}, "following: holds NaN"),
-        (POOL * 0 + 1, 3, {"sampling": "uniform_pairs"}, "no two states differ"),
-        (POOL * 0 + 1, 3, {"following": POOL}, "no two states differ"),
-        (POOL, 3, {"following": POOL * 0}, "no two states differ"),
+        (POOL * 0 + 1, 3, {"sampling": "uniform_pairs"}, "none of 48 drawn pairs"),
+        (POOL * 0 + 1, 3, {"following": POOL}, "none of 48 drawn pairs"),
+        (POOL, 3, {"following": POOL * 0}, "none of 48 drawn pairs"),
     ],
 )
 def test_input_that_no_layer_can_be_drawn_from_is_refused(pool, width, settings, message):

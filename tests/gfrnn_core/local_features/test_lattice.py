@@ -104,7 +104,9 @@ def test_a_channel_is_a_plane():
     found = lattice.base_fields(field.reshape(1, -1))[0, 0]
     flat = np.ones_like(field)
     # Second-order differences are exact for a parabola, at the borders as well.
-    expected = [field, (phi - 2 * lam) * flat, (6 * phi + lam) * flat, 4 * flat, 0 * flat, 0 * flat]
+    length = np.cos(np.deg2rad(45.0))  # of the middle circle, relative to the equator
+    east, north = (phi - 2 * lam) / length, 6 * phi + lam
+    expected = [field, east, north, (6 - 2 / length**2) * flat, 0 * flat, 0 * flat]
     np.testing.assert_allclose(found, np.stack(expected), atol=1e-8)
 
 

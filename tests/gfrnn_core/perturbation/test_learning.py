@@ -1,5 +1,6 @@
 """Test epochs of learning: windows, the state, seeds, and learning that diverges."""
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -170,3 +171,9 @@ def test_sequences_that_do_not_fit_are_refused(changes, message, use):
 def test_no_sequence_at_all_is_refused():
     with pytest.raises(ValueError, match="windows: there are none"):
         next(Learning(Perturbation(), 0.1).losses(network(), []))
+
+
+def test_an_error_of_diverged_learning_comes_back_from_another_process():
+    error = DivergedError(3, 0.5, 0.1, 0.0)
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.epoch, again.last) == (str(error), 3, 0.5)

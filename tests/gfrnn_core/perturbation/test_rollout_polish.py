@@ -178,6 +178,9 @@ def test_the_loss_falls_and_what_is_accepted_never_rises():
     settings = Polish(noise=1e-2, draws=4, rate=0.3, iterations=12)
     found = settings.run(network, training, progress=heard.append)
     assert heard == list(found.iterations)
+    heard.clear()
+    stopped = replace(settings, rate=1e6, least=0.3).run(network, training, progress=heard.append)
+    assert heard == list(stopped.iterations)
     accepted = [one.loss for one in found.iterations if one.accepted]
     assert (np.diff(accepted) < 0).all()
     assert accepted[-1] < 0.999 * accepted[0]
@@ -387,3 +390,14 @@ def test_an_evaluation_without_a_gradient_is_refused():
             RolloutStarts.cut(states, 1, STEPS),
             evaluate=lambda network, starts, noise: evaluate_here(network, starts, None),
         )
+
+
+@pytest.mark.parametrize(
+    ("what", "keys"),
+    [("a limit", {"limit": np.array(0.5)}), ("a mask", {"mask": np.array([True, False])})],
+)
+def test_networks_whose_rollouts_are_held_are_refused(what, keys):
+    network = replace(solved(cycle()), **keys)
+    starts = RolloutStarts.cut(cycle(), 1, STEPS)
+    with pytest.raises(ValueError, match=f"network: has {what}, which cannot be polished"):
+        evaluate_here(network, starts, None)

@@ -439,3 +439,20 @@ def test_without_leading_columns_the_others_are_residuals_of_a_regression_on_the
     np.testing.assert_allclose(found.triangle.T @ found.triangle, rest.T @ rest, atol=1e-11)
     assert found.rows == 27
     assert RFactor.from_rows(matrix[:2]).without_leading(3).rows == 0
+
+
+def test_no_columns_can_be_selected():
+    found = RFactor.from_rows(matrix_of("plain", 5, 3, 0)).select([])
+    assert (found.rows, found.columns) == (5, 0)
+
+
+def test_rows_may_be_lists_of_lists():
+    np.testing.assert_allclose(RFactor.from_rows([[3.0], [4.0]]).triangle, [[5.0]])
+    with pytest.raises(ValueError, match=r"matrix: shape \(2,\) is not \(rows, columns\)"):
+        RFactor.from_rows([3.0, 4.0])
+
+
+def test_columns_may_be_selected_by_a_mask():
+    factor = RFactor.from_rows(matrix_of("plain", 5, 3, 0))
+    chosen = factor.select(np.array([True, False, True]))
+    np.testing.assert_array_equal(chosen.triangle, factor.select([0, 2]).triangle)

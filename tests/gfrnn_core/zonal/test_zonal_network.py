@@ -330,3 +330,27 @@ def test_a_start_beyond_the_bound_is_not_limited_to_it():
     np.testing.assert_allclose(sizes, [5.85, 6, 6])
     assert shares[0] == 0
     assert shares[1] > 0
+
+
+def test_inputs_and_terms_of_other_shapes_are_refused():
+    network = network_of(inputs=2)
+    states, terms = np.zeros((20, network.state_size)), np.ones((20, 1))
+    with pytest.raises(ValueError, match=r"inputs: none, but the network needs shape \(20, 2\)"):
+        network.training_rows(states, terms)
+    with pytest.raises(ValueError, match=r"inputs: shape \(20, 1\), but .* shape \(20, 2\)"):
+        network.training_rows(states, terms, np.zeros((20, 1)))
+    with pytest.raises(ValueError, match=r"terms: shape \(20,\), but .* shape \(20, 1\)"):
+        network.training_rows(states, np.ones(20), np.zeros((20, 2)))
+    with pytest.raises(ValueError, match=r"inputs: shape \(20, 1\), but .* shape \(20, 0\)"):
+        network_of().training_rows(states, terms, np.zeros((20, 1)))
+
+
+def test_a_forecast_without_stages_or_with_terms_that_end_early_is_refused():
+    network = network_of(1, ())
+    states = turning(network, 60)
+    history, terms = states[None, :2], np.ones((1, 1))
+    with pytest.raises(ValueError, match="no outer weights yet"):
+        list(network.walk(history, 3, repeat(terms)))
+    network, _ = trained(network, states)
+    with pytest.raises(ValueError, match=r"terms: none, but the network needs shape \(1, 1\)"):
+        list(network.walk(history, 3, iter([terms] * 4)))
