@@ -143,6 +143,16 @@ class DataConfig(Section):
         entries = value if isinstance(value, list) else [value]
         return [{"path": entry} if isinstance(entry, str) else entry for entry in entries]
 
+    @field_validator("variables")
+    @classmethod
+    def _some_variable(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        if value is not None and not value:
+            raise ValueError("names no variable; leave the key out for all of the data")
+        for name, levels in (value or {}).items():
+            if levels == []:
+                raise ValueError(f"{name}: lists no level; write nothing for all levels")
+        return value
+
     @field_validator("aggregate", mode="before")
     @classmethod
     def _known_sampling(cls, value: Any) -> Any:

@@ -106,8 +106,25 @@ def _to_timestamp(value: Any) -> pd.Timestamp:
     return stamp
 
 
+def _last_instant(stamp: pd.Timestamp, text: str) -> pd.Timestamp:
+    """Return the last instant of the year, month or day of which a text states no smaller part."""
+    if re.fullmatch(r"\d{4}", text, re.ASCII):
+        after = stamp + pd.DateOffset(years=1)
+    elif re.fullmatch(r"\d{4}-\d\d?", text, re.ASCII):
+        after = stamp + pd.DateOffset(months=1)
+    elif stamp == stamp.normalize() and len(text) <= 10:
+        after = stamp + ONE_DAY
+    else:
+        return stamp
+    return after - pd.Timedelta(1, "ns")
+
+
 class Period(Section):
-    """A period of time, both ends included; an end without an hour means the whole day."""
+    """A period of time, both ends included.
+
+    An end without an hour means the whole day, one without a day or a month (``2008-12``, ``2008``)
+    the whole month or year.
+    """
 
     start: pd.Timestamp
     end: pd.Timestamp
@@ -124,9 +141,7 @@ class Period(Section):
                 f"{value!r} is not a pair of dates; write for example [2000-01-01, 2007-12-31]"
             )
         start, end = map(_to_timestamp, value)
-        # A date without an hour, as the end of a period, means all of that day.
-        if end == end.normalize() and len(str(value[1])) <= 10:
-            end = end + ONE_DAY - pd.Timedelta(1, "ns")
+        end = _last_instant(end, str(value[1]).strip())
         if end < start:
             raise ValueError(
                 f"the period ends ({value[1]}) before it starts ({value[0]}); swap them"

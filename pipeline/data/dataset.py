@@ -37,8 +37,6 @@ from gfrnn.pipeline.errors import DataError
 
 _LOGGER = logging.getLogger(__name__)
 
-_ORIGIN = ("title", "institution", "source", "comment")
-
 
 def open_source(data: DataConfig, without: Collection[np.datetime64] = ()) -> xr.Dataset:
     """Open the files of a ``data`` section as one canonical Dataset.
@@ -159,12 +157,10 @@ def log_losses(ds: xr.Dataset, where: str = "data") -> None:
 
 def _origins(fields: list[FileVariable]) -> list[dict[str, str]]:
     """Collect title, institution, source and comment of the files, equal ones once."""
-    stated = []
-    for file in dict.fromkeys(field.file for field in fields):
-        attrs = file.open().attrs
-        origin = {key: str(attrs[key]) for key in _ORIGIN if key in attrs}
-        if origin and origin not in stated:
-            stated.append(origin)
+    stated: list[dict[str, str]] = []
+    for field in fields:
+        if field.origin and field.origin not in stated:
+            stated.append(field.origin)
     return stated
 
 

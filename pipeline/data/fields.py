@@ -86,7 +86,12 @@ class Fields:
         # One channel at a time, before and after a transform.
         channel = 3 * 8 * times * self.grid.size // len(self.grid.channels)
         transformed = channel if self.transforms and not self.physical else 0
-        return result + max(read_bytes(self.stored_chunks, times), transformed)
+        # The masked values of a channel, and which of them are missing.
+        masked = 0
+        if self.mask is not None:
+            cells = int(self.mask.reshape(len(self.grid.channels), -1).sum(axis=1).max())
+            masked = (np.dtype(dtype).itemsize + 1) * times * cells
+        return result + max(read_bytes(self.stored_chunks, times), transformed, masked)
 
     def with_mask(self, first: int, last: int) -> Fields:
         """Return the fields with the mask at the ends of the period, the training period for a fit.
@@ -163,7 +168,7 @@ class Fields:
         self._read_unchecked(out, start)
         if self.mask is not None:
             mask = self.mask.reshape(self.grid.shape)
-            if not np.isnan(out[:, mask]).all():
+            if not all(np.isnan(out[:, i][:, own]).all() for i, own in enumerate(mask)):
                 raise DataError(self._mask_message(out.reshape(len(out), -1), self.mask, start))
             out[:, mask] = 0.0
         # The sum is not finite if any term is not, and needs no temporary array.

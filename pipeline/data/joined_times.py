@@ -18,6 +18,7 @@ NOT_COMMON = "times: "
 _SHOWN = 3  # variables, or pairs of files, in a note
 # Pairs of files, and times of each, of which values are compared: opening takes little time.
 _COMPARED, _TIMES = 8, 5
+_LEVELS = 5  # that are compared at a time
 # Packed copies of a field differ by some 1e-5 of its range.
 _ROUNDING = 1e-3
 
@@ -143,6 +144,9 @@ def _overlap(
                 f"{format_minute(stamps[which])}), and those of the first file are used"
             )
     which = "these times" if compared.size == len(shared) else f"{compared.size} of these times"
+    levels = len(a.levels or ())
+    if levels > _LEVELS:
+        which += f" and {_LEVELS} of {levels} levels"
     return False, (
         f"{text} and {b.file.path}; the values are equal at {which}, and those of the first file "
         "are used"
@@ -150,11 +154,13 @@ def _overlap(
 
 
 def _difference(a: FileVariable, b: FileVariable, shared: np.ndarray) -> str:
-    """Describe how the first fields of two files at a time differ; empty if they are equal."""
+    """Describe how fields of two files at a time differ; empty if all compared ones are equal."""
+    count = len(a.levels or (None,))
+    levels = np.unique(np.linspace(0, count - 1, _LEVELS).astype(int))
     _, row, _, other = shared
     fields = []
     for part, time in ((a, row), (b, other)):
-        shape = (1, 1, part.latitude.size, part.longitude.size)
+        shape = (1, len(levels), part.latitude.size, part.longitude.size)
         out = np.empty(shape, np.float32)
         range_of_file = FileTimeRange(
             part.file, part.raw_name, part.grid, 0, range(1), part.factor, part.offset
@@ -163,12 +169,21 @@ def _difference(a: FileVariable, b: FileVariable, shared: np.ndarray) -> str:
             out,
             range_of_file,
             np.array([time]),
-            np.zeros(1, int),
+            levels,
             np.arange(part.latitude.size),
             np.arange(part.longitude.size),
         )
-        fields.append(out[0, 0].astype(float))
-    ours, theirs = fields
+        fields.append(out[0])
+    for level, ours, theirs in zip(levels, *fields, strict=True):
+        if found := _difference_of_fields(ours.astype(float), theirs.astype(float)):
+            units = str(a.attrs["units"]) if found.startswith("by") else ""
+            place = "" if a.levels is None else f"at {a.levels[level]:g} hPa"
+            return " ".join(filter(None, (found, units, place)))
+    return ""
+
+
+def _difference_of_fields(ours: np.ndarray, theirs: np.ndarray) -> str:
+    """Describe how two fields differ; empty if they are equal but for rounding."""
     missing = int((np.isnan(ours) != np.isnan(theirs)).sum())
     if missing:
         return f"{missing} values are missing in one of them"
@@ -176,7 +191,7 @@ def _difference(a: FileVariable, b: FileVariable, shared: np.ndarray) -> str:
     spread = float(np.nanmax(ours, initial=-np.inf) - np.nanmin(ours, initial=np.inf))
     if largest <= max(_ROUNDING * spread, 1e-6 * float(np.nanmax(np.abs(ours), initial=0.0))):
         return ""
-    return f"by up to {largest:.3g} {a.attrs['units']}".rstrip()
+    return f"by up to {largest:.3g}"
 
 
 def _span(times: np.ndarray) -> str:

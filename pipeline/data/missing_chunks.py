@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Container, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from gfrnn.pipeline.data.canonical_array import LevelGroup, canonical_array
 from gfrnn.pipeline.data.file_reading import FileTimeRange
 from gfrnn.pipeline.data.files.raw_file import RawFile, zarr_store
 from gfrnn.pipeline.data.files.references import stored_keys
+from gfrnn.pipeline.data.files.selected_entries import places_of_entry
 from gfrnn.pipeline.data.time_axis import format_minute
 
 _SHOWN = 5
@@ -76,6 +78,8 @@ def _missing(
         index = getattr(first.grid, dims.get(str(raw), "dims"), None)
         if dims.get(str(raw)) == "time":
             wanted.append(sorted(when))
+        elif (places := _selected(first.file, str(raw))) is not None:
+            wanted.append(np.unique(places // size).tolist())
         elif isinstance(index, np.ndarray):
             wanted.append(np.unique(index // size).tolist())
         else:
@@ -98,6 +102,14 @@ def _missing(
     if len(absent) > _SHOWN:
         lines.append(f"{name}: {len(absent)} chunks are missing in all, {_SHOWN} are listed")
     return lines
+
+
+def _selected(file: RawFile, dim: str) -> np.ndarray | None:
+    """Return the stored positions of the entry that the source selects; None if it selects none."""
+    for name, entry in file.select:
+        if name == dim:
+            return places_of_entry(replace(file, select=()).open()[dim].values, entry)
+    return None
 
 
 def _present(file: RawFile, variable: str) -> Container[str]:

@@ -172,11 +172,23 @@ def segments(time: Times, step: Duration | None = None) -> list[slice]:
     return [slice(a, b) for a, b in itertools.pairwise(bounds)]
 
 
-def keep_step(time: Times, step: Duration) -> np.ndarray:
+def origin_of_steps(first: np.datetime64, step: Duration) -> np.datetime64:
+    """Return what multiples of a step are counted from: midnight UTC of a day, or January."""
+    return first.astype(f"datetime64[{'Y' if step.monthly else 'D'}]")
+
+
+def keep_step(time: Times, step: Duration, origin: np.datetime64 | None = None) -> np.ndarray:
     """Select times at multiples of the step: bool, shape (n,).
 
     Multiples of a fixed step are counted from midnight UTC, those of months from January. If no
     time is one (daily means at 12 UTC, times at half hours), they are counted from the first time.
+
+    Parameters
+    ----------
+    time : ndarray of datetime64, shape (n,)
+    step : Duration
+    origin : datetime64, optional
+        See :func:`origin_of_steps`; by default that of the first time.
 
     Raises
     ------
@@ -194,7 +206,8 @@ def keep_step(time: Times, step: Duration) -> np.ndarray:
             f"data.step: {step} is not a multiple of the step of the data, {native}; choose a "
             "multiple, or leave the key out"
         )
-    origin = time[0].astype(f"datetime64[{'Y' if step.monthly else 'D'}]")
+    if origin is None:
+        origin = origin_of_steps(time[0], step)
     since = time.astype("datetime64[M]") if step.monthly else time
     keep = (since - origin) % step.length == np.timedelta64(0)
     return np.asarray(keep if keep.any() else (since - since[0]) % step.length == np.timedelta64(0))

@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.durations import Duration
+from gfrnn.pipeline.data.files.leads import decode_leads
 from gfrnn.pipeline.data.time_axis import in_months
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.forecasting.divergence import DIVERGENCE
@@ -18,6 +19,9 @@ from gfrnn.pipeline.forecasting.forecast_store import BOUNDS
 from gfrnn.pipeline.forecasting.store_sums import SUMS
 
 Array = NDArray[Any]
+
+EXPORTED = "exported as netCDF by gfrnn"
+"""End of the last line of the history of an exported file."""
 
 # Names of ERA5 such as 2m_temperature; CF names begin with a letter.
 _HEIGHT = re.compile(r"(\d+)m_(\w+)")
@@ -73,9 +77,8 @@ def netcdf_dataset(forecast: xr.Dataset) -> xr.Dataset:
         bounds. Variables at 2 or 10 m have a scalar height.
     """
     initial = forecast["time"].values
-    # Stores of others may have no valid times.
-    given = forecast.coords.get("valid_time", initial + forecast["prediction_timedelta"])
-    valid = given.values
+    valid = _valid_times(forecast, initial)
+    in_whole_months = forecast["prediction_timedelta"].dtype.kind != "m" and in_months(valid)
     names = netcdf_names(forecast)
     ends = forecast[BOUNDS].values if BOUNDS in forecast.coords else None
     ds = forecast.drop_vars(["time", "valid_time", BOUNDS], errors="ignore").drop_encoding()
@@ -101,7 +104,7 @@ def netcdf_dataset(forecast: xr.Dataset) -> xr.Dataset:
     )
     for name in ("time", "forecast_reference_time"):
         ds[name].attrs["units_metadata"] = "leap_seconds: none"
-    if ends is None and in_months(valid):
+    if ends is None and in_whole_months:
         ends = Duration.parse("1mo").bounds(valid)
     if ends is not None:
         ds = ds.assign(time_bnds=(("time", "bnds"), ends, {}, {"coordinates": None}))
@@ -116,10 +119,20 @@ def netcdf_dataset(forecast: xr.Dataset) -> xr.Dataset:
     begin = str(np.datetime_as_string(initial, "s")).replace("T", " ")
     _set_encodings(ds, f"{units} since {begin}")
     kept = {key: value for key, value in ds.attrs.items() if key not in _OF_STORE and value != ""}
-    written = f"{pd.Timestamp.now('UTC'):%Y-%m-%dT%H:%M:%SZ} exported as netCDF by gfrnn"
+    written = f"{pd.Timestamp.now('UTC'):%Y-%m-%dT%H:%M:%SZ} {EXPORTED}"
     history = "\n".join(filter(None, [str(kept.get("history", "")), written]))
     ds.attrs = kept | {"Conventions": "CF-1.11", "history": history}
     return ds
+
+
+def _valid_times(forecast: xr.Dataset, initial: Any) -> Array:
+    """Return the valid times of a forecast; stores of others may have none."""
+    if "valid_time" in forecast.coords:
+        return np.asarray(forecast["valid_time"].values)
+    leads = decode_leads(forecast, "prediction_timedelta", "forecasts")
+    if leads.dtype.kind == "m":
+        return np.asarray(initial + leads)
+    return np.asarray(Duration.parse("1mo").after(initial, leads))
 
 
 def _longest_unit(spans: Array) -> str:

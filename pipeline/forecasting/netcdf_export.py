@@ -15,8 +15,9 @@ import pandas as pd
 import xarray as xr
 
 from gfrnn.pipeline.config.section import Period, checked
+from gfrnn.pipeline.data.files.leads import decode_leads
 from gfrnn.pipeline.errors import ConfigError, RunError
-from gfrnn.pipeline.forecasting.netcdf_dataset import netcdf_dataset, netcdf_names
+from gfrnn.pipeline.forecasting.netcdf_dataset import EXPORTED, netcdf_dataset, netcdf_names
 from gfrnn.pipeline.forecasting.store_sums import check_sums, naming_damage
 from gfrnn.pipeline.reduction.progress import Progress, ProgressUpdate
 
@@ -134,6 +135,8 @@ def _open_store(path: Path) -> xr.Dataset:
     ------
     RunError
         If there is none.
+    DataError
+        If it has neither valid times nor leads of a known unit.
     """
     if not path.exists():
         message = f"{path}: no forecasts there; run `gfrnn forecast` first, or correct RUN"
@@ -152,6 +155,8 @@ def _open_store(path: Path) -> xr.Dataset:
             f"{path}: has no dimension {lacking[0]}, only {', '.join(map(str, ds.dims))}; give the "
             "folder of a run, or a store of forecasts"
         )
+    if "valid_time" not in ds.coords:
+        decode_leads(ds, "prediction_timedelta", str(path))  # refuse leads of no unit
     if not ds.attrs.get("complete", True):  # stores of others have no such attribute
         raise RunError(f"{path}: the forecasts are not finished; run `gfrnn forecast` again")
     return ds
@@ -187,6 +192,9 @@ def _chosen(stamps: pd.Index, init: Sequence[str], store: Path) -> list[int]:
 def _is_written(file: Path, attrs: dict[str, Any]) -> bool:
     """Check for the complete file of a forecast.
 
+    A store without title and history, of others, does not tell whether a file is made from it:
+    files that this program has exported are then written again.
+
     Raises
     ------
     RunError
@@ -201,7 +209,10 @@ def _is_written(file: Path, attrs: dict[str, Any]) -> bool:
     except OSError as error:
         raise RunError(f"{file}: exists and cannot be read ({error.strerror}); {advice}") from None
     wanted = [str(attrs.get(name, "")) for name in ("title", "history")]
-    if own[0] != wanted[0] or not own[1].startswith(wanted[1]):
+    exported = not own[0] and own[1].endswith(EXPORTED) and len(own[1].splitlines()) == 1
+    if not any(wanted) and exported:
+        return False
+    if not any(wanted) or own[0] != wanted[0] or not own[1].startswith(wanted[1]):
         raise RunError(
             f"{file}: holds other forecasts ({own[0]!r}, {own[1].splitlines()[:1]}) than the store "
             f"({wanted[0]!r}, [{wanted[1]!r}]); {advice}"

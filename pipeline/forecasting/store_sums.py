@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -108,14 +108,21 @@ def _members(store: Path, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield from _members(store, str(each.relative_to(store)))
 
 
-def add_sums(path: Path) -> None:
+def add_sums(path: Path, without: Collection[str] = ()) -> None:
     """Add the sums of all contents to the attributes of a finished store.
 
     Files that killed processes have left half written are removed before.
+
+    Parameters
+    ----------
+    path : Path
+    without : collection of str
+        Names of arrays that are removed next.
     """
     remove_partial_files(path)
-    sums = json.dumps(store_sums(path, whole=True))
-    zarr.open_group(path, mode="r+", use_consolidated=False).attrs[SUMS] = sums
+    sums = store_sums(path, whole=True)
+    kept = json.dumps({name: own for name, own in sums.items() if name not in without})
+    zarr.open_group(path, mode="r+", use_consolidated=False).attrs[SUMS] = kept
 
 
 def check_sums(path: Path, *, whole: bool = False, remedy: str = _REMEDY) -> None:

@@ -19,6 +19,8 @@ class ProgressUpdate:
         Name of the work, for display.
     done, total : int
         Number of finished parts, and of all parts.
+    found : int
+        Number of the finished parts that an earlier process had finished.
     announced : bool
         Whether the work is only announced and has not begun.
     rows : float
@@ -46,6 +48,7 @@ class ProgressUpdate:
     pending_merges: int = 0
     saved: int = 0
     part: str = ""
+    found: int = 0
 
 
 Progress = Callable[[ProgressUpdate], None]
@@ -72,6 +75,7 @@ class ProgressCounts:
     task_bytes: int
     progress: Progress | None
     done: int = 0
+    found: int = 0
     rows: float = 0.0
     work: float = 0.0
     pending_merges: int = 0
@@ -90,13 +94,19 @@ class ProgressCounts:
                     task_bytes=self.task_bytes,
                     pending_merges=self.pending_merges,
                     saved=self.saved,
+                    found=self.found,
                 )
             )
 
     def add_done(self, leaves: int) -> None:
-        """Count leaves as done, computed now or found on disk, and report the progress."""
+        """Count leaves as computed, and report the progress."""
         self.done += leaves
         self.report()
+
+    def add_found(self, leaves: int) -> None:
+        """Count leaves that were found on disk as done, and report the progress."""
+        self.found += leaves
+        self.add_done(leaves)
 
     def add_leaf(self, stretch: Stretch) -> None:
         """Count rows and operations of a computed leaf."""

@@ -87,7 +87,7 @@ def reduce_stretches(
             missing.append(fold)
         else:
             run.results[fold.name] = saved
-            run.counts.add_done(len(fold.stretches))
+            run.counts.add_found(len(fold.stretches))
     _LOGGER.info(
         "%s: %d leaves, %d of them finished before, at most %s a task, %s",
         summary.name,

@@ -31,14 +31,16 @@ def reduce_in_process(run: RunningReduction, fold: Fold) -> Arrays:
     with one_blas_thread():  # rounding is then that of the workers
         try:
             for block, arrays in fold.nodes():
+                count = counts.add_found
                 if arrays is None:
+                    count = counts.add_done
                     stretch = fold.stretches[block.first]
                     arrays = c_ordered(run.summary.leaf(stretch))
                     counts.add_leaf(stretch)
                     run.save_policy.count_leaf()
                     save_if_due(block, arrays)
                 tree.push(block, arrays)
-                counts.add_done(block.size)
+                count(block.size)
         except (Stopped, DataError):  # data can be mended, and the work taken up
             if checkpoints:
                 for block, arrays in tree.waiting:

@@ -97,7 +97,7 @@ class _FoldScheduling:
                 submitted.tree.push(block, self.leaf(submitted, block))
             else:
                 submitted.tree.push(block, self.read(submitted, block))
-                self.run.counts.add_done(block.size)
+                self.run.counts.add_found(block.size)
         self.tasks.add_callback(submitted.tree.root(), partial(self.finish, fold))
 
     def stop(self) -> None:

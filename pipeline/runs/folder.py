@@ -115,6 +115,18 @@ class RunFolder:
         """Read the record of the run; return an empty one if there is none."""
         return RunRecord.read(self.record_file) or RunRecord()
 
+    def check_verified(self) -> None:
+        """Check that the scores in the folder are those of the forecasts in it.
+
+        Raises
+        ------
+        RunError
+            If the forecasts are not verified, or were made again after they had been.
+        """
+        done = self.read_record().stages.get("verify")
+        if done is None or not done.finished or not self.score_store.exists():
+            raise RunError(f"{self.score_store}: no scores of this run; run `gfrnn verify` first")
+
     @contextmanager
     def changing_record(self) -> Iterator[RunRecord]:
         """Lock the folder, read the record, and write it atomically when the block ends.

@@ -103,12 +103,12 @@ def given_initial_time(
     data, ds, model, delays
         As for :func:`newest_initial_time`.
     init : str
-        Time such as ``2021-04-01T12``, or a day with one time.
+        Time such as ``2021-04-01T12``, or a day, month or year with one time.
 
     Raises
     ------
     ConfigError
-        If it is no date, or a day with several times.
+        If it is no date, or a day, month or year with several times.
     DataError
         If a state that the forecast starts from is missing; the message names variable and time.
     """
@@ -117,7 +117,8 @@ def given_initial_time(
     within = wanted.mask(fields.time)
     if model.step.monthly:
         months = fields.time.astype("datetime64[M]")
-        within = months == np.datetime64(wanted.start, "M")
+        ends = [np.datetime64(end, "M") for end in (wanted.start, wanted.end)]
+        within = (months >= ends[0]) & (months <= ends[1])
     inside = np.flatnonzero(within)
     if len(inside) > 1:
         times = ", ".join(map(format_minute, fields.time[inside[:_LISTED]]))

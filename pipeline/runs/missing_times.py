@@ -59,7 +59,7 @@ def find_missing_times(
     if (never := np.flatnonzero(absent.all(axis=0))).size:
         raise DataError(
             f"{names[never[0]]}: has no value (NaN) at any time of the periods; leave it out "
-            "(data.variables), or choose periods with values"
+            "(data.variables) of a fit, or choose periods or an initial time with values"
         )
     stamps = fields.time[index]
     return {

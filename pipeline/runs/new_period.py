@@ -178,7 +178,7 @@ class NewPeriod:
         log_losses(ds, "--data" if given else "data")
         check_forecast_data(self.experiment, ds, self.source.model, self.source.updated)
         run = Run(self.experiment, self.folder, progress)
-        run.ds = ds
+        run.ds = run.without_missing_times(ds)
         # The notes identify a model: they contain all selected settings and keys of triangles.
         notes, done, trained = self.model.notes, run.record.fit, self.source.record.fit
         copied = CopiedModel(str(self.source.folder), content_key(notes.as_attributes()))

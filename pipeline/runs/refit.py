@@ -168,6 +168,7 @@ class Refit:
         run = Run(self.experiment, self.folder, progress, force=True)
         origin = RefitModel(str(self.source.folder))
         with run.lock():
+            run.take_missing_times(self.source)
             run.begin_model(StageRecord(refit=origin, command=_command(self.source, self.folder)))
             seconds = round(time.perf_counter() - begun, 3)
             run.store_model(model, StageRecord(seconds=seconds, refit=origin))

@@ -196,9 +196,8 @@ class Run(RunProducts):
         try:
             compute()
         except MissingTimesError:
-            missing = find_missing_times(
-                self.ds, self.data.used, self.experiment.data.chunk, self.progress
-            )
+            used = self.data.used(trained=not self.record.external_model)
+            missing = find_missing_times(self.ds, used, self.experiment.data.chunk, self.progress)
             if not missing:
                 raise
             known = read_missing_times(self.missing_times)
@@ -256,8 +255,8 @@ class Run(RunProducts):
     def _score_while_forecasting(self, force: bool) -> None:
         """Compute the statistics of forecasts of which no fields are kept."""
         if force:
-            for store in (self.forecast_store, self.statistics):
-                remove_store(store)
+            remove_store(self.forecast_store)
+        self._keep_statistics_of("forecast", force)
         verify_online(
             self.experiment,
             self.ds,
@@ -271,8 +270,7 @@ class Run(RunProducts):
     def _score_forecasts(self, force: bool) -> None:
         """Compute the statistics and the scores of stored forecasts."""
         check_sums(self.forecast_store)
-        if force:
-            remove_store(self.statistics)
+        self._keep_statistics_of("verify", force)
         verify(
             self.ds,
             self.model,
@@ -287,6 +285,16 @@ class Run(RunProducts):
             self.experiment.forecast.batch,
             (self.experiment.periods.train,),
         )
+
+    def _keep_statistics_of(self, stage: str, force: bool) -> None:
+        """Remove statistics, finished or not, unless this stage has begun them with its key.
+
+        The record of a stage is dropped when the model or the forecasts are made again.
+        """
+        key, begun = self._key_for(stage), self.record.stages.get(stage)
+        if force or begun is None or begun.key != key:
+            remove_store(self.statistics)
+            self._note(stage, StageRecord(key=key))
 
     def is_done(self, stage: str) -> bool:
         """Check whether a stage is finished and its product is in the folder."""

@@ -40,6 +40,7 @@ from gfrnn.pipeline.verification.sources.forecast_source import ForecastSource
 from gfrnn.pipeline.verification.sources.matched_truth import MatchedTruth
 from gfrnn.pipeline.verification.sources.source_scoring import SourceScoring
 from gfrnn.pipeline.verification.sources.truth_climatology import (
+    MOST_HARMONICS,
     climatology_periods,
     terms,
     truth_climatology,
@@ -146,8 +147,8 @@ class SourceVerification:
         scoring = SourceScoring(matched.fields, matched.forecasts, config, masks=masks)
         _ = scoring.means  # refuses regions without a cell
         own = matched.forecasts
-        last = own.valid[matched.known].max()
-        periods = climatology_periods(matched.fields, own.initial[0], last, climatology)
+        valid = matched.verified
+        periods = climatology_periods(matched.fields, own.initial[0], valid, climatology)
         described = {
             "forecast": {"path": source.path, "fingerprint": _fingerprint(own)},
             "truth": {
@@ -163,7 +164,8 @@ class SourceVerification:
             "climatology": [period.as_pair() for period in periods],
         }
         deciding = {name: value for name, value in described.items() if name != "forecast"}
-        key = content_key(deciding, described["forecast"]["fingerprint"], terms(matched.fields))
+        cycles = terms(matched.fields, periods, valid)
+        key = content_key(deciding, described["forecast"]["fingerprint"], cycles)
         again = partial(
             cls.prepare,
             source,
@@ -177,14 +179,24 @@ class SourceVerification:
             force=True,
         )
         result = cls(matched, config, periods, there, described, key, masks, again)
-        found = _record(there.folder)
-        if found is not None and found.get("key") not in ("", key) and not force:
+        if not force:
+            result._refuse_other()
+        return result
+
+    def _refuse_other(self) -> None:
+        """Refuse the folder of another verification.
+
+        Raises
+        ------
+        RunError
+        """
+        found = _record(self.folder.folder)
+        if found is not None and found.get("key") not in ("", self.key):
             raise RunError(
-                f"{there.folder}: holds the scores of other forecasts, truth or options "
+                f"{self.folder.folder}: holds the scores of other forecasts, truth or options "
                 f"({found.get('forecast', {}).get('path')}); choose another --output, or replace "
                 "them with --force"
             )
-        return result
 
     @property
     def done(self) -> bool:
@@ -199,11 +211,18 @@ class SourceVerification:
         if not self.periods:
             return [
                 *self.matched.notes,
-                "no climatology: the truth has less than a year outside of the verified times; "
-                "anomaly correlation and activity are left out (--climatology START END)",
+                "no climatology: the truth has less than a year, or not all calendar months, "
+                "outside of the verified times; anomaly correlation and activity are left out "
+                "(--climatology START END)",
             ]
-        periods = " and ".join(map(str, self.periods))
-        return [*self.matched.notes, f"climatology of {periods}"]
+        note = f"climatology of {' and '.join(map(str, self.periods))}"
+        annual, _ = terms(self.matched.fields, self.periods, self.matched.verified)
+        if annual != "month" and annual < MOST_HARMONICS:
+            note += (
+                f" with {annual} of {MOST_HARMONICS} harmonics of the year, as its times do not "
+                "determine more"
+            )
+        return [*self.matched.notes, note]
 
     def score(self, progress: Progress | None = None, *, force: bool = False) -> float:
         """Compute and write the statistics and the scores; an interrupted run of it resumes.
@@ -219,9 +238,13 @@ class SourceVerification:
             If no pair has a forecast without missing values, or the truth has missing values.
         ResourceError
             If a task does not fit into a worker.
+        RunError
+            If another process has begun another verification in the folder.
         """
         self.folder.folder.mkdir(parents=True, exist_ok=True)
         with self.folder.lock():
+            if not force:
+                self._refuse_other()
             begun = time.perf_counter()
             try:
                 self._score(progress, force, begun)
@@ -264,6 +287,7 @@ class SourceVerification:
             climatology = truth_climatology(
                 self.matched.fields,
                 self.periods,
+                self.matched.verified,
                 Checkpoints(self.folder.summaries),
                 progress,
             )
@@ -305,6 +329,9 @@ class SourceVerification:
         start, lead = np.argwhere(lost)[0]
         initial, valid = map(format_minute, (own.initial[start], own.valid[start, lead]))
         first = f"the first from {initial} for {valid}"
+        # Such as a fill value of 0, which is why zeros are missing.
+        if any("are read as missing" in note for note in own.notes):
+            first += " (see the note on values that are read as missing)"
         if not scored.any():
             raise DataError(
                 f"all {lost.sum()} forecasts have missing values (NaN) where the truth has none, "

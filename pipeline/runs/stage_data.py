@@ -98,10 +98,17 @@ class StageData:
             for fold, digest in recorded.items()
         }
 
-    @property
-    def used(self) -> Array:
-        """Times that any stage reads: bool, shape (times,)."""
-        mask = known_times(self._time, *(period for _, period in self._experiment.periods))
+    def used(self, *, trained: bool = True) -> Array:
+        """Return which times any stage reads: bool, shape (times,).
+
+        Parameters
+        ----------
+        trained : bool
+            Whether the model is trained on these data, and not copied or updated.
+        """
+        mask = np.zeros(len(self._time), dtype=bool)
+        if trained:
+            mask = known_times(self._time, *(period for _, period in self._experiment.periods))
         read = times_read(self._experiment, self._time)
         mask[read.start : self._truth_times[-1] + 1] = True
         return mask

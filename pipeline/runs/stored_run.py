@@ -27,6 +27,7 @@ from gfrnn.pipeline.runs.missing_times import (
     describe_missing_times,
     read_missing_times,
     still_missing,
+    write_missing_times,
 )
 from gfrnn.pipeline.runs.record import RunRecord, StageRecord, now
 from gfrnn.pipeline.runs.stage_checks import check_external_model
@@ -131,6 +132,10 @@ class StoredRun(RunFolder):
         if not self._opened:  # again without times that count as gaps
             log_losses(ds)
         self._opened = True
+        return self.without_missing_times(ds)
+
+    def without_missing_times(self, ds: xr.Dataset) -> xr.Dataset:
+        """Return the data of the run, opened already, without the times that count as gaps."""
         missing = read_missing_times(self.missing_times)
         if not missing or not still_missing(ds, missing):
             return ds
@@ -138,6 +143,18 @@ class StoredRun(RunFolder):
         return open_source(
             self.experiment.data, without=[np.datetime64(stamp) for stamp in missing]
         )
+
+    def take_missing_times(self, source: RunFolder) -> None:
+        """Count the times as gaps that count as gaps in the run whose model is used.
+
+        The model is of the data without them. The caller holds the lock.
+        """
+        if missing := read_missing_times(source.missing_times):
+            write_missing_times(self.missing_times, missing)
+        else:
+            self.missing_times.unlink(missing_ok=True)
+        for name in ("ds", "data", "_region_masks"):
+            self.__dict__.pop(name, None)
 
     @cached_property
     def data(self) -> StageData:
@@ -170,7 +187,7 @@ class StoredRun(RunFolder):
         fit = record.fit
         if fit is None or fit.external or fit.refit is not None:
             return found
-        decisive = [found[fold] for fold in found if fold.split("/")[0] in ("train", "validation")]
+        decisive = [found[fold] for fold in found if _period_of(fold) in ("train", "validation")]
         if all(state == UNCHANGED for state in decisive):
             same = self.data.fingerprint("fit") == record.fingerprint
             found[_DESCRIPTION] = UNCHANGED if same else CHANGED
@@ -236,8 +253,8 @@ class StoredRun(RunFolder):
             raise RunError(
                 f"{self.folder}: state.layout: zonal cannot be refitted or updated from its "
                 "triangles, as the rows of a stage depend on the weights of the one before; "
-                "change the experiment and run `gfrnn fit`, which reads the archive only for "
-                "periods that it has not read"
+                "run the changed experiment, or that with more data, into a new folder: `gfrnn fit "
+                "FILE --output FOLDER`"
             )
         if model.notes.kept is None:
             raise RunError(
@@ -328,9 +345,16 @@ class StoredRun(RunFolder):
 
     def _note(self, stage: str, entry: StageRecord) -> None:
         data, digests = self.fingerprint, self._digests(stage)
+        periods = {_period_of(fold) for fold in digests}
         with self.changing_record() as record:
             record.note(stage, entry, data)
-            record.folds = (record.folds or {}) | digests
+            # Another horizon or other dates may leave folds of the same periods unused.
+            others = {
+                fold: digest
+                for fold, digest in (record.folds or {}).items()
+                if _period_of(fold) not in periods
+            }
+            record.folds = others | digests
 
     def _digests(self, stage: str) -> dict[str, str]:
         return self.data.digests(stage, trained=not self.record.external_model)
@@ -348,3 +372,8 @@ class StoredRun(RunFolder):
                 ", ".join(changed),
                 stage,
             )
+
+
+def _period_of(fold: str) -> str:
+    """Return the period of a fold, such as ``train`` of ``train/2001``."""
+    return fold.split("/")[0]

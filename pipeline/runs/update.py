@@ -211,6 +211,7 @@ class Update:
                 target = Run(self.experiment, self.folder, progress)
             with target.lock():
                 if target is not self.source:
+                    target.take_missing_times(self.source)
                     target.begin_model(StageRecord(command=_command(self.source, self.folder)))
                 self._store(target, new_states, factors, progress, begun)
         return target

@@ -222,9 +222,10 @@ class EofSummary:
         return max(self.fields.read_bytes(times), 8 * values)
 
     def merge_bytes(self) -> int:
-        # Both sides, stacked, and the right factor; left factors of all times.
+        # Both sides, stacked, and the right factor; left factors of all times, of both sides, each
+        # rotated, and joined.
         right = 5 * 8 * self.rank * self.fields.grid.size
-        return right + 2 * 8 * self.rank * len(self.fields.time)
+        return right + 3 * 8 * self.rank * len(self.fields.time)
 
     def result_bytes(self, times: int) -> int:
         return 8 * min(self.rank, times) * (self.fields.grid.size + times)

@@ -83,6 +83,7 @@ def check_settings(experiment: Experiment, ds: xr.Dataset) -> None:
     check_periods(stated_times(ds), iter(experiment.periods))
     _check_calendar(experiment, fields.time)
     index_weights(experiment.verification.indices, fields.grid)
+    steps("forecast.horizon", experiment.forecast.horizon, step_of(fields.time))
     cells = fields.grid.size
     times = int(experiment.periods.train.mask(fields.time).sum())
     for _, variant in experiment.candidates():

@@ -70,7 +70,7 @@ class FieldPasses:
     def climatology_key(self) -> str:
         """Key of everything but the stretches that determines the climatology, data included."""
         data = digest_of(self.fields.ds, self.digests, "train")
-        return content_key(data, *self.terms, *order_key(self.experiment, self.fields.ds))
+        return content_key(data, *self.terms, *order_key(self.fields.ds))
 
     def climatology_pass(self) -> ReductionPass:
         """Return the first pass, which gives the climatology of the training period."""
@@ -81,7 +81,7 @@ class FieldPasses:
             key=lambda: content_key(
                 description_digest(self.fields.ds),
                 *self.terms,
-                *order_key(self.experiment, self.fields.ds),
+                *order_key(self.fields.ds),
             ),
             data=lambda: self.digests,
             windows=read_windows(reads),
@@ -118,17 +118,16 @@ class FieldPasses:
             variant.model.model_dump(mode="json", exclude={"bound", "combine_leads"}),
             variant.fit.pool,
             variant.fit.share,
-            *order_key(variant, self.fields.ds),
+            # The test period has a part in them.
+            *self.terms,
+            *order_key(self.fields.ds),
             *parts,
         )
 
 
-def order_key(experiment: Experiment, ds: xr.Dataset) -> list[list[str]]:
-    """Return the order of variables as a part of keys, where the experiment does not state it.
-
-    The digests of data do not depend on their order.
-    """
-    return [] if experiment.data.variables is not None else [list(map(str, ds.data_vars))]
+def order_key(ds: xr.Dataset) -> list[list[str]]:
+    """Return the order of variables as a part of keys: the digests of data do not depend on it."""
+    return [list(map(str, ds.data_vars))]
 
 
 def fields_copy(

@@ -121,7 +121,7 @@ def _written(
         if progress:
             progress(ProgressUpdate(cost.name, 0, cost.plan.leaves, announced=True))
     stated = training_digests(experiment, copy.ds)
-    order = order_key(experiment, copy.ds)
+    order = order_key(copy.ds)
     key = content_key(stated, copy.windows.tolist(), copy.length, copy.tile_shapes, *order)
     copy = replace(copy, path=copy.path / key)
     # Without summaries.zarr a run is not begun, so that its keys may still be changed.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
@@ -240,15 +240,20 @@ class LocalTraining(Training):
         found: dict[str, Arrays],
     ) -> Candidate:
         """Describe the triangles of a candidate, which are among the checkpoints."""
-        own = {fold: Factors.from_arrays(arrays, prefix) for fold, arrays in found.items()}
+        rows_of = {fold: int(arrays[f"{prefix}rows"].sum()) for fold, arrays in found.items()}
         years = self.experiment.fit.choice == "years"
-        scored = [own[fold] for fold in own if years or fold.startswith("validation/")]
+        # One at a time: a triangle takes twice the memory of a packed one.
+        scored = (
+            Factors.from_arrays(arrays, prefix)
+            for fold, arrays in found.items()
+            if years or fold.startswith("validation/")
+        )
         return Candidate(
             values=values,
             network=network,
             size=self.patches.owned,
             summary=rows.name,
-            folds={fold: FoldTriangle(keys[fold], factors.rows) for fold, factors in own.items()},
+            folds={fold: FoldTriangle(keys[fold], count) for fold, count in rows_of.items()},
             variance=mean_squares(network, scored),
             truncated_variance=np.zeros(len(network.leads)),
             prefix=prefix,
@@ -366,7 +371,7 @@ class LocalTraining(Training):
 
     def lagged(self, layout: LocalLayout, candidate: Candidate, horizon: int) -> Array:
         names = candidate.names("train")
-        factors = [candidate.factor(self.checkpoints, [name]) for name in names]
+        factors = (candidate.factor(self.checkpoints, [name]) for name in names)
         known = autocorrelation(candidate.network, factors)
         return decaying_autocorrelation(known, candidate.network.leads, horizon)
 
@@ -394,15 +399,17 @@ def squares_at_time(states: FieldStates, features: LatticeFeatures, time: int) -
     return np.square(GridFeatures.scales_of(base))
 
 
-def mean_squares(network: SampledRNN, folds: Sequence[Factors]) -> Array:
+def mean_squares(network: SampledRNN, folds: Iterable[Factors]) -> Array:
     """Return the mean over rows of the squared norm of the target states: shape (leads,)."""
-    total = sum(
-        np.square(_targets(network, part)).sum(axis=(0, 2)) for fold in folds for part in fold.parts
-    )
-    return np.asarray(total / sum(fold.rows for fold in folds))
+    total, rows = np.zeros(len(network.leads)), 0
+    for fold in folds:
+        for part in fold.parts:
+            total += np.square(_targets(network, part)).sum(axis=(0, 2))
+        rows += fold.rows
+    return total / rows
 
 
-def autocorrelation(network: SampledRNN, folds: Sequence[Factors]) -> Array:
+def autocorrelation(network: SampledRNN, folds: Iterable[Factors]) -> Array:
     """Return each channel's autocorrelation over all cells at a network's leads.
 
     Returns

@@ -47,7 +47,7 @@ _NAMES = {
     "mae": "mean absolute error",
     "bias": "mean error",
     "acc": "anomaly correlation",
-    "activity": "standard deviation of forecast anomalies over that of the truth",
+    "activity": "root mean square of forecast anomalies over that of the truth",
     "index_correlation": "correlation of anomalies of the index over all pairs",
     "index_rmse": "root mean square error of the index",
 }

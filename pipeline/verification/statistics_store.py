@@ -32,6 +32,8 @@ WRITTEN = "written"
 """Name of an array of int8 per initial time: 1 if its statistics are in the store. It exists only
 while the store is unfinished."""
 
+_COORDINATES = ("valid_time",)  # of each pair, beside its statistics
+
 _REMEDY = (
     "restore it from a copy, or remove it and run `gfrnn verify` again, or `gfrnn forecast` where "
     "no fields are kept (forecast.store: false)"
@@ -58,18 +60,25 @@ def create_statistics_store(
     coords.assign_attrs(key=key).to_zarr(path, mode="w", zarr_format=3, consolidated=False)
     group = zarr.open_group(path, mode="r+", use_consolidated=False)
     for name, dims in {**variables, WRITTEN: ("time",)}.items():
-        shape = [coords.sizes[dim] for dim in dims]
-        group.create_array(
-            name,
-            shape=shape,
-            chunks=tuple(
-                min(batch, size) if dim == "time" else size
-                for dim, size in zip(dims, shape, strict=True)
-            ),
-            dtype="int8" if name == WRITTEN else "float64",
-            fill_value=0 if name == WRITTEN else np.nan,
-            dimension_names=dims,
-        )
+        _create(group, name, [coords.sizes[dim] for dim in dims], dims, batch)
+
+
+def _create(
+    group: zarr.Group, name: str, shape: Sequence[int], dims: Sequence[str], batch: int
+) -> zarr.Array[Any]:
+    """Create the array of a statistic, or of marks, in chunks of ``batch`` initial times."""
+    return group.create_array(
+        name,
+        shape=tuple(shape),
+        chunks=tuple(
+            min(batch, size) if dim == "time" else size
+            for dim, size in zip(dims, shape, strict=True)
+        ),
+        dtype="int8" if name == WRITTEN else "float64",
+        fill_value=0 if name == WRITTEN else np.nan,
+        dimension_names=dims,
+        overwrite=True,
+    )
 
 
 def write_statistics(path: Path, first: int, values: Mapping[str, Array]) -> None:
@@ -131,13 +140,44 @@ def read_quantiles(path: Path) -> Array:
     return found.reshape(*found.shape[:-2], -1)
 
 
+def use_tasks_of(path: Path, batch: int) -> None:
+    """Let an unfinished store be continued by tasks of another number of initial times.
+
+    A task that wrote a part of a chunk would race with the one that writes the rest of it.
+
+    Parameters
+    ----------
+    path : Path
+    batch : int
+        Number of initial times of a task, which becomes that of a chunk.
+    """
+    group = zarr.open_group(path, mode="r+", use_consolidated=False)
+    if WRITTEN not in group:  # all are written
+        return
+    count = array_in(group, WRITTEN).shape[0]
+    batch = min(batch, count)
+    if array_in(group, WRITTEN).chunks == (batch,):
+        return
+    marks = np.asarray(array_in(group, WRITTEN)[...])
+    # A process that is killed here leaves a store without marks and sums, which is begun anew.
+    del group[WRITTEN]
+    for name, array in list(group.arrays()):
+        dims = tuple(str(dim) for dim in getattr(array.metadata, "dimension_names", None) or ())
+        if name not in _COORDINATES and dims[-2:] == ("time", "prediction_timedelta"):
+            with naming_damage(path, "its statistics cannot be read", _REMEDY):
+                values = np.asarray(array[...])
+            _create(group, name, values.shape, dims, batch)[...] = values
+    _create(group, WRITTEN, marks.shape, ("time",), batch)[...] = marks
+
+
 def unwritten(path: Path, key: str) -> Array | None:
-    """Return which initial times of an unfinished store have no statistics.
+    """Return which initial times of a store have no statistics.
 
     Returns
     -------
     ndarray of bool, shape (initial times,), or None
-        None if there is no unfinished store with this key, or the key is empty.
+        None if there is no store with this key, or the key is empty; none is missing in a finished
+        store.
 
     Raises
     ------
@@ -149,17 +189,33 @@ def unwritten(path: Path, key: str) -> Array | None:
     check_written(path, in_chunks=True, remedy=_REMEDY)
     with naming_damage(path, "it cannot be opened", _REMEDY):
         group = zarr.open_group(path, mode="r", use_consolidated=False)
-        if WRITTEN not in group or group.attrs.get("key") != key:
+        if group.attrs.get("key") != key:
             return None
-        return np.asarray(array_in(group, WRITTEN)[...]) == 0
+        if WRITTEN in group:
+            return np.asarray(array_in(group, WRITTEN)[...]) == 0
+        return np.zeros(array_in(group, "time").shape, bool) if SUMS in group.attrs else None
 
 
 def finish_statistics_store(path: Path) -> None:
-    """Mark a store as complete."""
+    """Mark a store as complete, once.
+
+    A process that is killed here leaves a store whose statistics are not computed again.
+
+    Raises
+    ------
+    RunError
+        If an initial time has no statistics.
+    """
     group = zarr.open_group(path, mode="r+", use_consolidated=False)
     if WRITTEN in group:
+        marks = np.asarray(array_in(group, WRITTEN)[...])
+        if lacking := int((marks == 0).sum()):
+            raise RunError(
+                f"{path}: {lacking} of {marks.size} initial times have no statistics although all "
+                "tasks have ended; run the command again, which computes only these"
+            )
+        add_sums(path, without=(WRITTEN,))
         del group[WRITTEN]
-    add_sums(path)
     consolidate(path)
 
 

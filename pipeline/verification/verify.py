@@ -27,6 +27,7 @@ from gfrnn.pipeline.verification.statistics_store import (
     finish_statistics_store,
     open_statistics,
     unwritten,
+    use_tasks_of,
     write_quantiles,
 )
 from gfrnn.pipeline.verification.stored_fields import StoredForecasts
@@ -57,7 +58,7 @@ def verify(
     """Score the forecasts and the references against the data.
 
     The statistics of each pair of initial time and lead are written to a store of their own; an
-    unfinished store with the same key is finished.
+    unfinished store with the same key is finished, and a finished one is used.
 
     Parameters
     ----------
@@ -152,7 +153,7 @@ def compute_statistics(
     ----------
     scoring : PairScoring
     statistics : Path
-        Store to write; an unfinished one with the same key is finished.
+        Store to write; an unfinished one with the same key is finished, a finished one is kept.
     progress : callable, optional
     key : str
         Key of everything that decides the statistics; empty to begin anew in any case.
@@ -174,11 +175,15 @@ def compute_statistics(
     index_weights(scoring.config.indices, scoring.fields.grid)  # refuse bad ones before work
     length, count = starts_of_task(scoring, batch), len(scoring.starts)
     check_call(stage, statistics_bytes(scoring, 0, min(length, count)), remedy)
-    quantiles = scoring.event_quantiles(progress) if scoring.has_quantiles else None
     missing = unwritten(statistics, key)
+    if missing is not None and not missing.any():
+        finish_statistics_store(statistics)
+        return
+    quantiles = scoring.event_quantiles(progress) if scoring.has_quantiles else None
     if missing is None:
         create_statistics_store(statistics, _coordinates(scoring), scoring.dimensions, length, key)
         missing = np.ones(count, dtype=bool)
+    use_tasks_of(statistics, length)
     if quantiles is not None:
         grid = scoring.fields.grid
         write_quantiles(statistics, quantiles, grid.latitude, grid.longitude)

@@ -76,7 +76,8 @@ def _valid_times(ds: xr.Dataset, name: str, where: str) -> tuple[np.ndarray, lis
     lead = _single(ds, LEAD_NAMES, "forecast_period")
     initial = raw.attrs.get("standard_name") == "forecast_reference_time"
     times = decode_times(raw, name, where)
-    if not initial and (lead is None or name == "valid_time"):
+    valid_already = name == "valid_time" or raw.attrs.get("standard_name") == "time"
+    if not initial and (lead is None or valid_already):
         return times, []
     for other in ds.variables.values():
         stated = other.attrs.get("standard_name") == "time"

@@ -7,7 +7,7 @@ from dataclasses import replace
 from gfrnn.pipeline.config.data_config import SourceConfig
 from gfrnn.pipeline.data.files.icechunk_repository import snapshot_of
 from gfrnn.pipeline.data.files.local_files import find_local
-from gfrnn.pipeline.data.files.raw_file import RawFile, is_url
+from gfrnn.pipeline.data.files.raw_file import ZARR_ENGINES, RawFile, is_url
 from gfrnn.pipeline.data.files.references import check_targets
 from gfrnn.pipeline.data.files.remote_files import find_remote
 from gfrnn.pipeline.errors import DataError
@@ -25,7 +25,7 @@ def find_files(source: SourceConfig, key: str = "data.sources") -> list[RawFile]
     DataError
         If there is none; the message lists the folders and similar names.
     """
-    files: list[RawFile] = []
+    files: dict[RawFile, None] = {}
     options = source.storage_options
     for entry in [source.path] if isinstance(source.path, str) else source.path:
         found = find_remote(entry, options, key) if is_url(entry) else find_local(entry, key)
@@ -36,9 +36,8 @@ def find_files(source: SourceConfig, key: str = "data.sources") -> list[RawFile]
                 missing=tuple(source.missing),
                 fill_is_value=source.fill == "value",
             )
-            if told not in files:
-                files.append(told)
-    return files
+            files[told] = None
+    return list(files)
 
 
 def _complete(file: RawFile, source: SourceConfig, key: str) -> RawFile:
@@ -50,6 +49,11 @@ def _complete(file: RawFile, source: SourceConfig, key: str) -> RawFile:
         If there is no such snapshot, or files are gone.
     """
     options = source.storage_options
+    if source.fill is not None and file.engine not in ZARR_ENGINES:
+        raise DataError(
+            f"{key}.fill: {source.fill} is given, but {file.path} is no zarr store, whose chunks "
+            "may be left out; remove the key"
+        )
     if source.version is not None and file.engine != "icechunk":
         raise DataError(
             f"{key}.version: {source.version} is given, but {file.path} is no Icechunk repository; "

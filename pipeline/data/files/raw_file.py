@@ -19,6 +19,7 @@ import fsspec
 import numpy as np
 import xarray as xr
 import zarr
+from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.hidden_values import secret_texts
 from gfrnn.pipeline.data.files.grib import open_grib
@@ -26,6 +27,9 @@ from gfrnn.pipeline.data.files.icechunk_repository import snapshot_store
 from gfrnn.pipeline.data.files.references import reference_store
 from gfrnn.pipeline.data.files.selected_entries import select_entries
 from gfrnn.pipeline.errors import HIDDEN, DataError
+
+ZARR_ENGINES = ("zarr", "references", "icechunk")
+"""Engines of files that are zarr stores, whatever holds their chunks."""
 
 # Keys of the encoding of values that differ from those stored.
 _PACKING = ("scale_factor", "add_offset", "_Unsigned")
@@ -95,7 +99,7 @@ class RawFile:
     @property
     def is_zarr(self) -> bool:
         """Whether values are those of a zarr store, whatever holds its chunks."""
-        return self.engine in ("zarr", "references", "icechunk")
+        return self.engine in ZARR_ENGINES
 
     def unconverted_array(self, variable: str) -> zarr.Array | None:
         """Return the zarr array of a variable whose stored values are the decoded ones.
@@ -237,11 +241,17 @@ def _declare_missing(ds: xr.Dataset, file: RawFile) -> None:
             attrs.pop("_FillValue", None)
         if file.missing and name not in ds.dims:
             given = np.array([*np.atleast_1d(attrs.get("missing_value", [])), *file.missing])
-            with np.errstate(invalid="ignore", over="ignore"):
-                stored = given.astype(variable.dtype)
-            same = np.isclose(stored.astype(float), given.astype(float), rtol=1e-6, equal_nan=True)
-            if same.any():
-                attrs["missing_value"] = np.unique(stored[same])
+            held, stored = held_numbers(given, variable.dtype)
+            if held.any():
+                attrs["missing_value"] = np.unique(stored[held])
+
+
+def held_numbers(given: NDArray[Any], dtype: np.dtype[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return which numbers a type of stored values can hold, and the numbers in this type."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        stored = given.astype(dtype)
+    held = np.isclose(stored.astype(float), given.astype(float), rtol=1e-6, equal_nan=True)
+    return held, stored
 
 
 def _is_being_written(path: str) -> bool:

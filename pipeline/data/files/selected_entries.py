@@ -42,7 +42,7 @@ def select_entries(
                 )
             continue
         values = ds[dim].values
-        places = np.flatnonzero(_is_entry(values, entry))
+        places = places_of_entry(values, entry)
         if places.size != 1:
             listed = ", ".join(map(str, values[:_SHOWN])) + ", ..." * (values.size > _SHOWN)
             raise DataError(
@@ -51,6 +51,11 @@ def select_entries(
             )
         ds = ds.isel({dim: slice(int(places[0]), int(places[0]) + 1)})
     return ds
+
+
+def places_of_entry(values: np.ndarray, entry: float | str) -> np.ndarray:
+    """Return the positions of an entry in the coordinate of a dimension."""
+    return np.flatnonzero(_is_entry(values, entry))
 
 
 def _is_entry(values: np.ndarray, entry: float | str) -> np.ndarray:

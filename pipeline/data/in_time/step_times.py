@@ -21,7 +21,7 @@ from gfrnn.pipeline.data.in_time.windows import (
     has_predecessor,
 )
 from gfrnn.pipeline.data.joined_times import join_times
-from gfrnn.pipeline.data.time_axis import format_minute, keep_step, step_of
+from gfrnn.pipeline.data.time_axis import format_minute, keep_step, origin_of_steps, step_of
 from gfrnn.pipeline.data.variables.file_variables import FileVariable
 from gfrnn.pipeline.errors import DataError
 
@@ -83,21 +83,29 @@ def step_times(groups: VariableGroups, data: DataConfig) -> dict[Any, StepTimes]
         If the step is not a multiple of that of the files, a sum cannot be computed without
         a statement of the user, or no step is complete.
     """
-    found = {key: _times_of(parts, data) for key, parts in groups.items()}
+    # Steps that do not divide a day begin at the same times for all variables: those of the one
+    # that begins last.
+    origin = None
+    if data.step is not None:
+        firsts = np.concatenate([join_times(parts)[0][:1] for parts in groups.values()])
+        origin = origin_of_steps(firsts.max(), data.step) if firsts.size else None
+    found = {key: _times_of(parts, data, origin) for key, parts in groups.items()}
     if data.step is not None and any(each.windows is not None for each in found.values()):
         for key, each in found.items():
             if each.windows is None:
-                kept = keep_step(each.times, data.step)
-                found[key] = StepTimes(each.times[kept], sums=each.sums)
+                kept = keep_step(each.times, data.step, origin)
+                found[key] = replace(each, times=each.times[kept])
     ends = np.concatenate([each.ends for each in found.values()])
     # The last day of the data lacks its last sum, which is no loss to be named.
     return {key: each.without(ends) for key, each in found.items()}
 
 
-def _times_of(parts: Sequence[FileVariable], data: DataConfig) -> StepTimes:
+def _times_of(
+    parts: Sequence[FileVariable], data: DataConfig, origin: np.datetime64 | None
+) -> StepTimes:
     times, *_ = join_times(parts)
     if len(times) < 2:
-        return StepTimes(times, sums=_sums_of_one(parts[0], times, data.step))
+        return StepTimes(times, sums=_sums_of_one(parts[0], times, data))
     first, native = parts[0], step_of(times)
     step = data.step or native
     sums = sums_of(parts, times, native)
@@ -111,7 +119,7 @@ def _times_of(parts: Sequence[FileVariable], data: DataConfig) -> StepTimes:
             f"{sums.period} from midnight UTC; they are turned into the sums of each {native}"
         )
     if step == native or method == "instant":
-        kept = np.ones(len(times), bool) if step == native else keep_step(times, step)
+        kept = np.ones(len(times), bool) if step == native else keep_step(times, step, origin)
         if fresh is None:
             return StepTimes(times, losses=_growth_unknown(first, sums, native), sums=stored)
         there = has_predecessor(times, native, fresh)
@@ -130,7 +138,7 @@ def _times_of(parts: Sequence[FileVariable], data: DataConfig) -> StepTimes:
         )
     before = belongs_before(first, native)
     labels, windows, incomplete, ends = complete_windows(
-        times, native, step, method, at_end=before, fresh=fresh
+        times, native, step, method, at_end=before, fresh=fresh, origin=origin
     )
     if not labels.size:
         raise DataError(
@@ -162,17 +170,26 @@ def _times_of(parts: Sequence[FileVariable], data: DataConfig) -> StepTimes:
 
 
 def _sums_of_one(
-    field: FileVariable, times: Array, step: Duration | None
+    field: FileVariable, times: Array, data: DataConfig
 ) -> tuple[Duration, Duration] | None:
     """Return what a single stored time is known to be a sum over.
 
     Raises
     ------
     DataError
-        If it is stated, and is not the step of the experiment.
+        If it is stated, and is not the step of the experiment; or if values of a step are made of
+        the stored ones, as the step of a single time is not known.
     """
-    period = field.accumulated
+    period, step = field.accumulated, data.step
     if not isinstance(period, Duration):
+        method, _ = _method(field.variable, None, data)
+        if step is not None and method != "instant" and times.size:
+            raise DataError(
+                f"{field.variable} ({field.file.path}): has one time, {format_minute(times[0])}, "
+                f"from which the {_WORDS[method]} of the values of a step (data.aggregate) of "
+                f"{step} does not follow; give all times of the step, or two steps where each "
+                "value is that of a step already"
+            )
         return None
     if step is not None and period != step:
         raise DataError(

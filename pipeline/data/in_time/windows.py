@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.data_config import Aggregate
 from gfrnn.pipeline.config.durations import Duration, month_middles
+from gfrnn.pipeline.data.time_axis import origin_of_steps
 
 Array = NDArray[Any]
 
@@ -84,11 +85,12 @@ def complete_windows(
     *,
     at_end: bool,
     fresh: Array | None = None,
+    origin: np.datetime64 | None = None,
 ) -> tuple[Array, TimeWindows, Array, Array]:
     """Find the windows of one step of which all stored times are there.
 
-    Windows begin at multiples of the step: from midnight UTC of the first day, or from January. The
-    first time of a window of months is the middle of its first month, as in monthly data.
+    Windows begin at multiples of the step from an origin. The first time of a window of months is
+    the middle of its first month, as in monthly data.
 
     Parameters
     ----------
@@ -102,6 +104,9 @@ def complete_windows(
         00:00 up to the next 00:00.
     fresh : ndarray of bool, shape (stored times,), optional
         See :class:`TimeWindows`.
+    origin : datetime64, optional
+        Midnight UTC of a day or, for months, a January, at which a window begins; by default the
+        day or year of the first time.
 
     Returns
     -------
@@ -114,16 +119,16 @@ def complete_windows(
         Labels of incomplete windows in which the data begin or end.
     """
     inside = time - np.timedelta64(1, "ns") if at_end else time
+    # That of the stamps, so that values before and at their stamps have the same windows.
+    start: Any = origin_of_steps(time[0] if origin is None else origin, step)
     if step.monthly:
         months = inside.astype("datetime64[M]")
-        year = time[0].astype("datetime64[Y]").astype("datetime64[M]")
+        year = start.astype("datetime64[M]")
         number = (months - year) // step.length
         begins = year + number * step.length
     else:
-        # That of the stamps, so that values before and at their stamps have the same windows.
-        day = time[0].astype("datetime64[D]")
-        number = (inside - day) // step.length
-        begins = day + number * step.length
+        number = (inside - start) // step.length
+        begins = start + number * step.length
     cuts = np.flatnonzero(np.diff(number)) + 1
     first, stop = np.append(0, cuts), np.append(cuts, len(time))
     begins = begins[first]

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from gfrnn.pipeline.data.grid import coordinate_tolerance
 from gfrnn.pipeline.data.variables.file_variables import FileVariable
 
 # A distance of neighbours above this number of usual ones is a gap, across which no value is
@@ -52,10 +53,12 @@ def _neighbours(points: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.
     Returns
     -------
     pairs : ndarray of int, shape (n, 2)
-        Positions of the points below and above; twice the same where the coordinates are equal.
+        Positions of the points below and above; twice the same where the coordinates are equal, up
+        to the rounding of files.
     weights : ndarray, shape (n, 2)
         Weight of each point; NaN outside of the points and in gaps.
     """
+    wanted = _snapped(points, wanted)
     above = np.searchsorted(points, wanted)
     high = np.clip(above, 0, points.size - 1)
     low = np.where(points[high] == wanted, high, np.clip(above - 1, 0, points.size - 1))
@@ -65,3 +68,12 @@ def _neighbours(points: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.
     outside = (wanted < points[low]) | (wanted > points[high]) | (apart > _GAP * usual)
     shares = np.where(outside, np.nan, shares)
     return np.stack([low, high], axis=1), np.stack([1 - shares, shares], axis=1)
+
+
+def _snapped(points: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Return the wanted coordinates, those that equal a point up to rounding as that point."""
+    above = np.clip(np.searchsorted(points, wanted), 0, points.size - 1)
+    below = np.clip(above - 1, 0, points.size - 1)
+    nearer = np.abs(points[below] - wanted) < np.abs(points[above] - wanted)
+    nearest = points[np.where(nearer, below, above)]
+    return np.where(np.abs(nearest - wanted) <= coordinate_tolerance(points), nearest, wanted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -22,12 +22,13 @@ from gfrnn.pipeline.data.files.file_coordinates import (
 from gfrnn.pipeline.data.files.file_times import FileTimes, read_times
 from gfrnn.pipeline.data.files.find_files import find_files
 from gfrnn.pipeline.data.files.local_files import group_names
-from gfrnn.pipeline.data.files.raw_file import RawFile
+from gfrnn.pipeline.data.files.raw_file import RawFile, held_numbers
 from gfrnn.pipeline.data.variables.names import QUANTITIES, split_name, suggest_names
 from gfrnn.pipeline.data.variables.recognise import is_anomaly, recognise_variable
 from gfrnn.pipeline.data.variables.units import canonical_unit
 from gfrnn.pipeline.errors import DataError
 
+_ORIGIN = ("title", "institution", "source", "comment")
 _BOUNDS = {"bnds", "bounds", "nv", "nbnds", "nbnd"}
 
 
@@ -64,6 +65,8 @@ class FileVariable:
         Reason why the variable cannot be used, an error only if the experiment uses it.
     notes : list of str
         Messages for the user.
+    origin : dict of str
+        Title, institution, source and comment of the file, those that it states.
     """
 
     file: RawFile
@@ -83,6 +86,7 @@ class FileVariable:
     interpolate: bool = False
     problem: str | None = None
     notes: list[str] = field(default_factory=list)
+    origin: dict[str, str] = field(default_factory=dict)
 
 
 def source_variables(
@@ -108,6 +112,7 @@ def source_variables(
         for file in files:
             with file.lock:
                 variables[key] += read(file, source, key)
+        _check_missing(source, variables[key], key)
         for option, what, kind in (
             ("rename", "variable", "data_vars"),
             ("units", "variable", "data_vars"),
@@ -134,6 +139,41 @@ def _check_names(
     for name in given:
         if name not in there and name not in known:
             raise DataError(f"{message} {name}; {suggest_names(name, there)}")
+
+
+def _check_missing(source: SourceConfig, parts: Sequence[FileVariable], key: str) -> None:
+    """Refuse a missing number that no variable of a source can have stored."""
+    for number in source.missing:
+        other: tuple[FileVariable, dict[str, Any]] | None = None
+        for part in parts:
+            encoding = part.file.open()[part.raw_name].encoding
+            held, _ = held_numbers(np.array([number]), np.dtype(encoding["dtype"]))
+            if held.all():
+                break
+            other = part, encoding
+        else:
+            if other is not None:
+                part, encoding = other
+                raise DataError(
+                    f"{key}.missing: {number:g} is not a number that {part.raw_name} "
+                    f"({part.file.path}) can have stored, of the type "
+                    f"{np.dtype(encoding['dtype'])}{_stored_hint(number, encoding)}; give the "
+                    "number as it is stored"
+                )
+
+
+def _stored_hint(number: float, encoding: Mapping[str, Any]) -> str:
+    """Return the number that is stored for a value of a packed variable."""
+    scale, offset = (
+        float(np.asarray(encoding.get(key, plain)).item())
+        for key, plain in (("scale_factor", 1.0), ("add_offset", 0.0))
+    )
+    if (scale, offset) == (1.0, 0.0) or not np.isfinite(number):
+        return ""
+    return (
+        f" with scale_factor {scale:g} and add_offset {offset:g}: the value {number:g} is stored "
+        f"as {round((number - offset) / scale)}"
+    )
 
 
 def file_variables(
@@ -260,6 +300,7 @@ def _read_variables(
     single = None if levels else find_coordinate(ds, kinds, "level")
     if single is not None:  # a level as a coordinate without a dimension
         levels[single] = read_levels(ds, single)
+    origin = {key: str(ds.attrs[key]) for key in _ORIGIN if key in ds.attrs}
     variables = []
     # A zarr store lists its arrays in an order that differs between machines and copies.
     listed = sorted(chosen) if file.is_zarr else list(chosen)
@@ -320,6 +361,7 @@ def _read_variables(
                 source.interpolate,
                 problem,
                 [*times.notes, *grid.notes, *own],
+                origin,
             )
         )
     return variables

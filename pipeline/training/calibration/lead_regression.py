@@ -13,9 +13,9 @@ Array = NDArray[np.floating]
 # Fewest initial times at a lead from which coefficients are computed.
 LEAST_STARTS = 10
 
-# Number of independent initial times that the prior factor of 1 weighs as much as: forecasts are
-# damped no more than the validation period supports.
-PRIOR_STARTS = 6
+# One over the variance of the prior of a factor, which is normal with mean 1: forecasts are damped
+# no more than the validation period supports.
+PRIOR_PRECISION = 6
 
 # Squares below this share of the largest are rounding errors, such as those of values that are
 # always zero.
@@ -43,9 +43,12 @@ class LeadSums:
         """Return the factors of forecasts that minimise the squared error.
 
         A factor is the regression coefficient ``<forecast, truth> / <forecast, forecast>`` within
-        [0, 1], drawn towards 1 by a prior with the weight of ``PRIOR_STARTS`` initial times (ridge
-        regression towards 1). Where rollouts overlap, their errors are correlated, and more initial
-        times have the weight of one (Hansen and Hodrick 1980, J. Political Economy 88, 829).
+        [0, 1], drawn towards 1 by a normal prior with mean 1 and variance ``1 / PRIOR_PRECISION``
+        (ridge regression towards 1, with the variance of the residuals times ``PRIOR_PRECISION``
+        added to the sum of squared forecasts). It thus has the weight of that many initial times
+        only where forecasts are as large as the residuals. Where rollouts overlap, their errors are
+        correlated, and more initial times have the weight of one (Hansen and Hodrick 1980, J.
+        Political Economy 88, 829), so that the precision grows.
         As predictability is lost with the lead, factors do not increase with it. The least squares
         under these conditions is the clipped isotonic regression of the coefficients, weighted
         with the squared forecasts (Robertson, Wright and Dykstra 1988, Order Restricted
@@ -74,7 +77,7 @@ class LeadSums:
         if not last:
             return factors
         leads = np.arange(1, len(factors) + 1)
-        weights = PRIOR_STARTS * np.maximum(1.0, leads / spacing)
+        weights = PRIOR_PRECISION * np.maximum(1.0, leads / spacing)
         smallest = _ROUNDING * max(float(self.truth[:last].max()), np.finfo(float).tiny)
         for group in np.flatnonzero((self.forecast[:last] > smallest).all(axis=0)):
             squares, products = self.forecast[:last, group], self.product[:last, group]

@@ -280,7 +280,11 @@ class ZonalTraining(FieldPasses):
         needed = (years + 2) * 16 * columns**2 + 2 * solve_bytes(1, int(np.max(used)))
         solves = ZonalSolve(np.array(used), rows.columns, years, self.experiment.fit.ridge)
         cost = call_cost("solve", solves.features.shape[1], needed, rows.remedy, subject=solves)
-        return replace(cost, sizes=solves.sizes)
+        # The driver has the triangles packed, as the pass returns them, and unpacked.
+        unpacked = 16 * int(np.square(rows.columns.astype(int)).sum())
+        return replace(
+            cost, sizes=solves.sizes, driver_bytes=years * (rows.result_bytes(0) + unpacked)
+        )
 
     def model(self, found: ZonalResults) -> ForecastModel:
         """Return the model that the results of all passes make."""

@@ -7,6 +7,7 @@ value is at least the quantile q90, in winter as in summer.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,9 @@ MONTHS = 12
 
 # Most times of a calendar month from which quantiles are estimated.
 _MOST_TIMES = 250
+
+# Most times from which a quantile is estimated: those of a month and the two beside it.
+_MOST_TOGETHER = 3 * _MOST_TIMES
 
 # Fewest values beyond a quantile: with fewer, chance decides where it is.
 _LEAST_BEYOND = 5
@@ -98,19 +102,30 @@ class QuantileTimes:
             count = len(found.near(month))
             for event, level in own:
                 beyond = count * min(level, 1 - level)
-                if beyond < _LEAST_BEYOND:
+                if beyond < _LEAST_BEYOND - 1e-9:  # 1 - level is rounded
                     raise ConfigError(
                         f"verification.thresholds: {event.name} cannot be estimated, as the "
                         f"climatology's period ({', '.join(map(str, periods)) or 'none'}) has "
-                        f"{count} times of the data in the months around month {month}, of which "
-                        f"{_LEAST_BEYOND} or more must lie beyond it; choose a quantile nearer to "
-                        "q50, or a longer period"
+                        f"{count} times of the data in the months around month {month} "
+                        f"(at most {_MOST_TOGETHER} are read), of which {_LEAST_BEYOND} or more "
+                        f"must lie beyond it; choose {_possible(count, min(level, 1 - level))}"
                     )
         return found
 
     def near(self, month: int) -> Array:
         """Return the positions of the times in a calendar month, the one before and the next."""
         return np.flatnonzero(np.isin(self.month, _near(month)))
+
+
+def _possible(count: int, share: float) -> str:
+    """Return what can be chosen in place of a quantile with this share of few times beyond."""
+    found = []
+    if count >= 2 * _LEAST_BEYOND:
+        lowest = math.ceil(1e4 * _LEAST_BEYOND / count - 1e-9) / 100
+        found.append(f"a quantile from q{lowest:g} to q{round(100 - lowest, 2):g}")
+    if share * _MOST_TOGETHER >= _LEAST_BEYOND - 1e-9:
+        found.append("a longer period")
+    return ", or ".join(found or ["a quantile nearer to q50 and a longer period"])
 
 
 def _near(month: int) -> list[int]:

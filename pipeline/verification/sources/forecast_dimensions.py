@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.data.files.leads import LEAD_NAMES, check_distinct, decode_leads
 from gfrnn.pipeline.data.time_axis import decode_times
 from gfrnn.pipeline.errors import DataError
@@ -79,16 +80,14 @@ class ForecastDimensions:
         about = members, None if members is None else ds.sizes[members], cells
         if lead is None:
             return cls._of_valid_times(ds, where, initial_time, about)
-        initial = _find(ds, _INITIAL, "forecast_reference_time", ds.variables)
-        if initial is None or initial not in ds.variables:
-            raise DataError(
-                f"{where}: leads along {lead}, but no initial time; add a coordinate time with the "
-                "initial time of the forecasts, for example ds.assign_coords(time=...)"
-            )
+        initial = _find(ds, _INITIAL, "forecast_reference_time", _initial_names(ds, lead))
+        if initial is None:
+            times = _start_of_valid_times(ds, lead, where)
+            return cls(None, lead, about[0], times, decode_leads(ds, lead, where), *about[1:])
         times = decode_times(ds[initial].variable, initial, where)
         leads = decode_leads(ds, lead, where)
         check_distinct(times, initial, where)
-        along = initial if initial in ds.dims else None
+        along = str(ds[initial].dims[0]) if ds[initial].dims else None
         return cls(along, lead, about[0], times, leads, *about[1:])
 
     @classmethod
@@ -110,7 +109,7 @@ class ForecastDimensions:
             leads = decode_leads(ds, lead, where)
             # ERA5 converted from GRIB has such a scalar, which is 0.
             if leads[0] > np.zeros((), leads.dtype):
-                times = decode_times(ds[valid].variable, valid, where)
+                times = _starts_of_one_lead(ds, valid, leads[0], where)
                 return cls(valid, None, about[0], times, leads, *about[1:])
         initial = _find(ds, _INITIAL, "forecast_reference_time", scalars)
         if valid is None or valid not in ds.variables or (initial is None and initial_time is None):
@@ -136,6 +135,94 @@ class ForecastDimensions:
             )
         check_distinct(leads, valid, where)
         return cls(None, valid, about[0], np.array([first], "M8[ns]"), leads, *about[1:])
+
+
+def _initial_names(ds: xr.Dataset, lead: str) -> list[str]:
+    """Return the variables that may hold initial times: not those of the leads, or of validity.
+
+    Many forecasts are made from an archive whose times have the standard name of times of validity,
+    and keep it. Times that have a dimension of their own beside that of leads, or are one beside
+    several leads, cannot be times of validity; others can, unless these stand beside.
+    """
+    pairs = [variable.dims for variable in ds.variables.values() if _kind(variable) == "M"]
+    return [
+        str(name)
+        for name, variable in ds.variables.items()
+        if lead not in variable.dims
+        and variable.ndim < 2
+        and (
+            variable.attrs.get("standard_name") != "time"
+            or name in ds.dims
+            or ds.sizes[lead] > 1
+            or any({lead, *variable.dims} == set(dims) for dims in pairs)
+        )
+    ]
+
+
+def _kind(variable: xr.Variable) -> str:
+    """Return M for times, which may not be decoded, else another letter."""
+    return "M" if "since" in str(variable.attrs.get("units", "")) else variable.dtype.kind
+
+
+def _start_of_valid_times(ds: xr.Dataset, lead: str, where: str) -> Array:
+    """Return the initial time of one forecast whose leads have times of validity beside them.
+
+    Raises
+    ------
+    DataError
+        If there are no such times, or they and the leads have several initial times.
+    """
+    beside = [name for name, variable in ds.variables.items() if variable.dims == (lead,)]
+    valid = _find(ds, _VALID, "time", [name for name in beside if name != lead])
+    advice = (
+        "add a coordinate forecast_reference_time with the initial time of the forecasts, for "
+        "example ds.assign_coords(forecast_reference_time=...)"
+    )
+    if valid is None:
+        named = [n for n in ds.variables if ds[n].attrs.get("standard_name") == "time"]
+        if named:
+            advice = (
+                f"{named[0]} has the standard name time, that of times of validity; set it to "
+                f"forecast_reference_time if it holds initial times, or {advice}"
+            )
+        raise DataError(f"{where}: leads along {lead}, but no initial time; {advice}")
+    times = decode_times(ds[valid].variable, valid, where)
+    starts = np.unique(_before(times, decode_leads(ds, lead, where)))
+    if len(starts) > 1:
+        raise DataError(
+            f"{where}: {valid} less the leads along {lead} is no single initial time, but "
+            f"{starts[0]} to {starts[-1]}; {advice}"
+        )
+    return starts
+
+
+def _starts_of_one_lead(ds: xr.Dataset, along: str, lead: Any, where: str) -> Array:
+    """Return the initial times of forecasts of one lead along a dimension of times.
+
+    These are the ones stated along it; without them, a dimension ``time`` holds initial times, as
+    in files converted from GRIB, unless its standard name or another name tells times of validity.
+    """
+    stated = [
+        name
+        for name, variable in ds.variables.items()
+        if variable.dims == (along,) and name != along
+    ]
+    initial = _find(
+        ds, [name for name in _INITIAL if name != "time"], "forecast_reference_time", stated
+    )
+    times = decode_times(ds[initial or along].variable, initial or along, where)
+    own = ds[along].attrs.get("standard_name")
+    if initial is None and (own == "time" or (own is None and along.lower() != "time")):
+        times = _before(times, np.broadcast_to(lead, times.shape))
+    check_distinct(times, initial or along, where)
+    return times
+
+
+def _before(times: Array, leads: Array) -> Array:
+    """Return times less leads, which are timedelta64 or numbers of months."""
+    if leads.dtype.kind != "i":
+        return np.asarray(times - leads)
+    return np.asarray(Duration.parse("1mo").after(times, -leads))
 
 
 def _find(

@@ -21,6 +21,9 @@ from gfrnn.pipeline.verification.sources.forecast_dimensions import ForecastDime
 
 Array = NDArray[Any]
 
+# Keys of the encoding that tell of values which are missing or cannot be read.
+_KEPT = ("_FillValue", "problem")
+
 KEY = "forecast"
 """Name of the source of forecasts in messages."""
 
@@ -193,7 +196,8 @@ def _one_field_each(ds: xr.Dataset, dims: ForecastDimensions, where: str) -> xr.
             if dim not in along:
                 sizes |= plane if dim == dims.cells else {dim: ds.sizes[dim]}
         zeros = np.broadcast_to(np.zeros((), array.dtype), tuple(sizes.values()))
-        found[name] = (tuple(sizes), zeros, array.attrs)
+        kept = {key: array.encoding[key] for key in _KEPT if key in array.encoding}
+        found[name] = (tuple(sizes), zeros, array.attrs, kept)
     coords = {
         name: ds[name].variable
         for name in ds.coords

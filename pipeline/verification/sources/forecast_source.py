@@ -123,8 +123,10 @@ class ForecastSource:
         )
 
     def of_channels(self, channels: Sequence[Channel]) -> ForecastSource:
-        """Return the forecasts of some channels, in order."""
-        return replace(self, channels=tuple(channels))
+        """Return the forecasts of some channels, in order, with the notes on their variables."""
+        found = replace(self, channels=tuple(channels))
+        own = [note for variable, _ in found._own for note in variable.notes]
+        return replace(found, notes=tuple(dict.fromkeys([*self.notes, *own])))
 
     @property
     def valid(self) -> Array:

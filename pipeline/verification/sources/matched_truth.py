@@ -50,6 +50,11 @@ class MatchedTruth:
     known: np.ndarray
     notes: tuple[str, ...]
 
+    @property
+    def verified(self) -> np.ndarray:
+        """Times of the pairs that have a truth, ascending: datetime64, shape (times,)."""
+        return np.unique(self.forecasts.valid[self.known])
+
     @classmethod
     def match(
         cls,
@@ -112,7 +117,7 @@ class MatchedTruth:
         own = forecasts.of_channels(fields.grid.channels)
         notes += _times_without_truth(fields, own, known)
         losses = (f"truth: {loss}" for loss in ds.attrs.get("losses", []))
-        return cls(fields, own, known, (*own.notes, *losses, *notes))
+        return cls(fields, own, known, (*map(_advice, own.notes), *losses, *notes))
 
 
 def _truth_channels(data: DataConfig) -> dict[Channel, FileVariable]:
@@ -174,10 +179,15 @@ def _problems(channel: Channel, ours: FileVariable, theirs: FileVariable) -> lis
 
 
 def _advice(problem: str) -> str:
-    """Return a problem of a file with the options of the command in place of keys."""
+    """Return a problem of a file or a note with the command's options in place of keys."""
     for key, option in (
         (r"set forecast\.units: \{(\w+): \.\.\.\}", r"give --units \1=UNIT (or --units era5)"),
         (r"forecast\.rename: \{(\w+): \.\.\.\}", r"--rename \1=ERA5_NAME"),
+        (r"set forecast\.fill: value", "write the forecasts again with NaN as the fill value"),
+        (
+            r"set forecast\.select: \{(\w+): \.\.\.\} to the entry that shall be read",
+            r"select one entry of \1 and write the forecasts again",
+        ),
         (r"by naming others in data\.variables", "by naming others with --channel"),
     ):
         problem = re.sub(key, option, problem)

@@ -7,7 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.verification.statistics.area_means import cell_blocks, check_fields
+from gfrnn.pipeline.verification.statistics.area_means import (
+    cell_blocks,
+    check_fields,
+    has_nan,
+    nan_where,
+)
 
 Array = NDArray[Any]
 
@@ -64,7 +69,9 @@ def energy_scores(members: Array, truth: Array, weights: Array) -> dict[str, Arr
         fair = np.full_like(score, np.nan)
     else:
         fair = errors / number - distances / (2 * number * (number - 1))
-    return dict(zip(ENERGY_SCORES, (score, fair), strict=True))
+    missing = has_nan(members, truth)
+    found = (nan_where(missing, own) for own in (score, fair))
+    return dict(zip(ENERGY_SCORES, found, strict=True))
 
 
 def _sums(members: Array, truth: Array, roots: Array) -> tuple[float, float]:

@@ -76,12 +76,14 @@ def pair_statistics(means: Array, squares: Array) -> Array:
     -------
     ndarray
         NaN where a value of the forecast is NaN. A forecast without anomalies, as the climatology
-        is, has no pattern to correlate: its correlation is 0.
+        is, has no pattern to correlate, and so has a truth without anomalies, such as one without
+        precipitation: the correlation is 0.
     """
     squared, first, absolute, product = means
     with np.errstate(invalid="ignore", over="ignore"):
         own = np.maximum(squared + 2 * product + squares, 0.0)  # rounding errors have any sign
-        varies = ~(own <= _LEAST_ANOMALY * squares)
+        # Comparisons with NaN are false, so that the correlation is NaN where a value is.
+        varies = ~((own <= _LEAST_ANOMALY * squares) | ((squares == 0) & (own >= 0)))
         norm = np.sqrt(own * squares)
         correlation = np.divide(product + squares, norm, out=np.zeros_like(norm), where=varies)
     return np.stack([squared, first, absolute, correlation, own], axis=1)

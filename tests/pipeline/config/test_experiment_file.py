@@ -152,6 +152,22 @@ def test_the_last_day_of_a_period_is_included():
     assert time[midnight.mask(time)][-1] == np.datetime64("2001-01-03T00")
 
 
+@pytest.mark.parametrize(
+    ("pair", "first", "last"),
+    [
+        (["2000", "2001"], "2000-01-01", "2001-12-31"),
+        (["2000-02", "2000-02"], "2000-02-01", "2000-02-29"),
+        (["2000-03-05", "2000-12 "], "2000-03-05", "2000-12-31"),
+        (["2000", "20010704"], "2000-01-01", "2001-07-04"),
+        (["2261", "2261"], "2261-01-01", "2261-12-31"),
+    ],
+)
+def test_an_end_without_a_day_means_the_whole_month_or_year(pair, first, last):
+    period = Period.model_validate(pair)
+    assert period == Period.model_validate([first, last])
+    assert Period.model_validate(period.as_pair()) == period
+
+
 @pytest.mark.parametrize("pair", [["2001-01-02", "2001-01-03"], ["2001-01-02 06:00", "2001-01-03"]])
 def test_periods_are_dumped_as_they_are_read(pair):
     period = Period.model_validate(pair)
@@ -238,6 +254,11 @@ def test_without_search_the_experiment_is_the_one_candidate():
          "periods: validation (2006-01-01..2006-12-31) and test (2006-12-31..2007-12-31) overlap"),
         ({"periods": {"train": ["2001-01-01", "2005-12-31"]}},
          "periods.validation: missing; it has no default and must be given"),
+        # Variables
+        ({"data": {"sources": ["a"], "variables": {}}},
+         "my.yaml: data.variables: names no variable; leave the key out"),
+        ({"data": {"sources": ["a"], "variables": {"geopotential": []}}},
+         "my.yaml: data.variables: geopotential: lists no level; write nothing"),
         # Durations
         ({"forecast": {"horizon": "fast"}},
          "my.yaml: forecast.horizon: 'fast' is not a duration; write for example 6h, 1d or"),

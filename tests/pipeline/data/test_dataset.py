@@ -13,8 +13,12 @@ import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gfrnn.pipeline.config.data_config import SourceConfig
+from gfrnn.pipeline.data.dataset import _origins
+from gfrnn.pipeline.data.files.raw_file import RawFile
 from gfrnn.pipeline.data.fingerprint import fingerprint
 from gfrnn.pipeline.data.grid import Channel, channels
+from gfrnn.pipeline.data.variables.file_variables import file_variables, source_variables
 from gfrnn.pipeline.errors import DataError
 from gfrnn_testing.archives import make, opened, same
 
@@ -151,6 +155,27 @@ def test_common_times(tmp_path: Path) -> None:
     whole[["t2m"]].isel(time=slice(15, 20)).to_netcdf(tmp_path / "t.nc")
     with pytest.raises(DataError, match=r"no common time: .*2001-01-04T18:00"):
         opened(f"{tmp_path}/*.nc")
+
+
+def test_files_without_times_are_refused_with_a_step_too(tmp_path: Path) -> None:
+    make(0).to_netcdf(tmp_path / "a.nc")
+    with pytest.raises(DataError, match="no common time"):
+        opened(tmp_path / "a.nc", step="1d")
+
+
+def test_origins_are_those_of_the_files_once_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are kept when a file is read: of thousands of files, few stay open."""
+    whole, stated = make(40), {"title": "ERA5", "institution": "ECMWF"}
+    for day in range(4):
+        part = whole.isel(time=slice(10 * day, 10 * day + 10))
+        part.assign_attrs(stated | {"history": f"{day}"}).to_netcdf(tmp_path / f"{day}.nc")
+    assert opened(tmp_path / "*.nc").attrs["origins"] == [stated]
+    source = SourceConfig(path=str(tmp_path / "*.nc"))
+    (parts,) = source_variables([source], "data.sources", file_variables).values()
+    monkeypatch.setattr(RawFile, "open", lambda _: pytest.fail("opened again"))
+    assert _origins(parts) == [stated]
 
 
 def test_repeated_and_unsorted_times(tmp_path: Path) -> None:

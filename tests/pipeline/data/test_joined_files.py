@@ -52,6 +52,26 @@ def test_overlapping_files_with_other_values(tmp_path: Path, packed: bool) -> No
     np.testing.assert_array_equal(found["2m_temperature"].values[:12], whole.t2m.values[:12])
 
 
+def test_all_levels_of_overlapping_files_are_compared(tmp_path: Path) -> None:
+    whole = make(20)[["z"]]
+    whole.isel(time=slice(0, 12)).to_netcdf(tmp_path / "a.nc")
+    late = whole.isel(time=slice(8, 20)).copy(deep=True)
+    late.z[3, -1] += 100.0
+    late.to_netcdf(tmp_path / "b.nc")
+    (note,) = opened(f"{tmp_path}/*.nc").attrs["notes"]
+    level = f"{whole.level.values[-1]:g} hPa"
+    assert f"the values differ (by up to 100 m2 s-2 at {level} at 2001-01-03T18:00)" in note
+
+
+def test_a_part_of_many_levels_is_named(tmp_path: Path) -> None:
+    one = make(20)[["z"]].isel(level=0)
+    whole = xr.concat([one.assign_coords(level=100.0 + n) for n in range(7)], "level")
+    for name, part in (("a", slice(0, 12)), ("b", slice(8, 20))):
+        whole.isel(time=part).transpose("time", "level", ...).to_netcdf(tmp_path / f"{name}.nc")
+    (note,) = opened(f"{tmp_path}/*.nc").attrs["notes"]
+    assert "the values are equal at these times and 5 of 7 levels, and" in note
+
+
 def test_values_that_are_missing_in_one_of_two_files(tmp_path: Path) -> None:
     whole = make(20)[["t2m"]]
     early = whole.isel(time=slice(0, 12)).copy(deep=True)

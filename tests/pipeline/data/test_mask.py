@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -208,6 +210,25 @@ def test_a_channel_constant_outside_of_the_mask_is_refused():
 
 
 # --- faults -------------------------------------------------------------------------------------
+
+
+def test_a_read_with_a_mask_needs_no_more_memory_than_planned(tmp_path):
+    values = np.random.default_rng(0).normal(size=(TIMES, 60, 80)).astype("f4")
+    mask = np.broadcast_to(np.arange(80) < 60, values.shape[1:])
+    xr.Dataset(
+        {"a": (("time", "latitude", "longitude"), np.where(mask, np.nan, values), {"units": "1"})},
+        {"time": TIME, "latitude": np.arange(60.0), "longitude": np.arange(80.0)},
+    ).to_zarr(tmp_path / "a.zarr", consolidated=False, encoding={"a": {"chunks": (10, 60, 80)}})
+    fields = Fields(opened(tmp_path / "a.zarr")).with_mask(0, TIMES - 1)
+    fields.read(0, 2)  # what is computed once
+    tracemalloc.start()
+    try:
+        found = fields.read(0, TIMES)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak <= fields.read_bytes(TIMES) + 2**17
+    np.testing.assert_array_equal(found, np.where(mask, 0.0, values).reshape(TIMES, -1))
 
 
 def test_a_value_in_the_mask_is_named():

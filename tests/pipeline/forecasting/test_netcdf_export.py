@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from gfrnn.pipeline.errors import ConfigError, RunError
+from gfrnn.pipeline.errors import ConfigError, DataError, RunError
 from gfrnn.pipeline.forecasting import netcdf_export
 from gfrnn.pipeline.forecasting.netcdf_dataset import netcdf_dataset, netcdf_names
 from gfrnn.pipeline.forecasting.netcdf_export import NetcdfExport
@@ -192,6 +192,29 @@ def test_other_times_have_no_bounds():
     assert "time_bnds" not in netcdf_dataset(forecasts().isel(time=0)).variables
 
 
+def test_the_middle_of_a_month_is_no_month():
+    """A daily forecast of one lead that is valid at the middle of a month."""
+    made = forecasts().isel(time=0, prediction_timedelta=[0])
+    valid = np.array(["2021-04-16"], "M8[ns]")
+    made = made.assign_coords(valid_time=("prediction_timedelta", valid))
+    assert "time_bnds" not in netcdf_dataset(made).variables
+
+
+def test_leads_in_months_without_valid_times(tmp_path):
+    made = forecasts("sst", monthly=True)
+    wanted = made["valid_time"].values
+    made = made.drop_vars("valid_time")
+    with pytest.raises(DataError, match="prediction_timedelta have the unit ''"):
+        netcdf_dataset(made.isel(time=0))
+    made["prediction_timedelta"].attrs["units"] = "months"
+    made.to_zarr(tmp_path / "made.zarr", zarr_format=3, consolidated=False)
+    for place, file in enumerate(export(tmp_path / "made.zarr")):
+        with xr.open_dataset(file) as ds:
+            np.testing.assert_array_equal(ds["time"].values, wanted[0])
+            assert ds["forecast_reference_time"].values == made["time"].values[place]
+            assert "time_bnds" in ds
+
+
 def test_minutes_are_kept(tmp_path):
     made = forecasts().drop_vars("valid_time")
     made = made.assign_coords(
@@ -259,6 +282,22 @@ def test_a_killed_export_resumes_and_no_reader_sees_a_part(run, tmp_path, monkey
     assert all(after[name] == before[name] for name in before if name in after)
     assert not NetcdfExport.prepare(run.folder, tmp_path).missing
     assert len(NetcdfExport.prepare(run.folder, tmp_path, force=True).missing) == 4
+
+
+def test_files_of_a_store_without_title_and_history_are_written_again(tmp_path):
+    made = forecasts().drop_attrs(deep=False)
+    made.to_zarr(tmp_path / "made.zarr", zarr_format=3, consolidated=False)
+    files = export(tmp_path / "made.zarr")
+    (made + 1).to_zarr(tmp_path / "made.zarr", mode="w", zarr_format=3, consolidated=False)
+    assert export(tmp_path / "made.zarr") == files
+    with xr.open_dataset(files[0]) as ds:
+        wanted = made["2m_temperature"].values[0] + 1
+        np.testing.assert_array_equal(ds["temperature_2m"].values, wanted)
+    titled = xr.open_dataset(files[0]).load().assign_attrs(title="of another run")
+    for other in (xr.Dataset({"a": ("x", [1.0])}), titled):
+        other.to_netcdf(files[0])
+        with pytest.raises(RunError, match="holds other forecasts"):
+            export(tmp_path / "made.zarr")
 
 
 def test_a_full_disk_is_named_and_what_is_written_is_kept(run, tmp_path, monkeypatch):

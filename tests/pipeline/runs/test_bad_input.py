@@ -16,10 +16,12 @@ import zarr
 
 from gfrnn.cluster import ClusterConfig, open_cluster
 from gfrnn.pipeline.config.experiment import parse_experiment
+from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.errors import ConfigError, DataError, GfrnnError, ResourceError, RunError
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.states.climatology import ClimatologySummary
+from gfrnn.pipeline.training.checks import check_settings
 from gfrnn_testing.weather import (
     Weather,
     experiment,
@@ -50,6 +52,12 @@ def refused(kind: type[GfrnnError], folder: Path, source: Path | str, **sections
 
 
 # The experiment file against the data
+
+
+def test_a_horizon_between_two_steps_is_refused_with_the_other_settings(weather):
+    chosen = experiment(weather.path, forecast={"horizon": "5h"})
+    with pytest.raises(ConfigError, match=r"forecast\.horizon: 5h is not a multiple of"):
+        check_settings(chosen, open_source(chosen.data))
 
 
 def test_unknown_key(weather):

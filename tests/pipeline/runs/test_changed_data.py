@@ -11,6 +11,7 @@ import pytest
 import xarray as xr
 
 from gfrnn.pipeline.errors import RunError
+from gfrnn.pipeline.runs.record import StageRecord, now
 from gfrnn.pipeline.runs.run import Run
 from gfrnn_testing.weather import experiment, finish, make_weather, stamps, write_store
 
@@ -136,6 +137,23 @@ def test_each_year_is_compared_with_the_record(
     assert states["test/2002"] == "unchanged"
     write_store(kept, path, CHUNK)
     assert set(Run.reopen(tmp_path / "run").compare_data().values()) == {"unchanged"}
+
+
+def test_folds_that_a_shorter_horizon_leaves_out_are_not_compared(
+    whole: tuple[xr.Dataset, Path], tmp_path: Path
+) -> None:
+    write_store(whole[0], tmp_path / "a.zarr")
+    periods, found = {"test": ["2002-12-01", "2002-12-28"]}, []
+    for horizon in ("6d", "2d"):
+        parts = {"periods": periods, "forecast": {"horizon": horizon}}
+        run = Run(experiment(tmp_path / "a.zarr", **parts), tmp_path / "run")
+        for stage in STAGES:  # as at their ends
+            run._note(stage, StageRecord(key=stage, finished=now()))
+        found.append(run.compare_data())
+    assert "truth/2003" in found[0]
+    assert {"train/2001", "train/2002", "validation/2002", "truth/2002"} < set(found[1])
+    assert "truth/2003" not in found[1]
+    assert set(found[1].values()) == {"unchanged"}
 
 
 def test_a_run_without_a_finished_stage_has_no_record_of_its_data(

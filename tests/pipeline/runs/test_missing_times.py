@@ -13,10 +13,13 @@ import xarray as xr
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.errors import DataError, MissingTimesError
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
+from gfrnn.pipeline.runs.missing_times import Missing, find_missing_times
 from gfrnn.pipeline.runs.new_period import NewPeriod
+from gfrnn.pipeline.runs.refit import refit
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.runs.update import Update, update
 from gfrnn_testing.archives import opened
+from gfrnn_testing.reduction_toys import period
 from gfrnn_testing.weather import Weather, contents, experiment, finish, make_weather, write_store
 
 SHORT = {"periods": {"test": ["2002-07-01", "2002-07-20"]}, "forecast": {"horizon": "3d"}}
@@ -133,6 +136,48 @@ def test_an_update_leaves_missing_times_out(
     assert found.updated.last == other.updated.last
     # The same command again is skipped, and later data may follow.
     assert Update.prepare(run.folder, [str(path)], tmp_path / "a").done
+
+
+def test_a_derived_run_leaves_the_missing_times_of_its_source_out(
+    weather: Weather, tmp_path: Path
+) -> None:
+    """The model of a refit or an update is of the data without them."""
+    path = damaged(weather, tmp_path / "a.zarr", "2001-05-17", "2002-07-08")
+    run = Run(experiment(path, **SHORT), tmp_path / "run")
+    run.fit()
+    new = new_data(weather, tmp_path / "new.zarr")
+    for derived in (
+        refit(run.folder, tmp_path / "refit", ridge=[1e-3]),
+        update(run.folder, [str(new)], tmp_path / "update"),
+    ):
+        assert derived.missing_times.read_text() == run.missing_times.read_text()
+        again = Run.reopen(derived.folder)
+        assert again.is_done("fit")
+        again.check_ready("forecast")
+        assert np.datetime64("2002-07-08") not in again.ds["time"].values
+
+
+def test_a_repeated_forecast_of_another_period_is_skipped(
+    weather: Weather, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = damaged(weather, tmp_path / "a.zarr", "2002-08-05")
+    run = Run(experiment(path, **SHORT), tmp_path / "run")
+    run.fit()
+    searched: list[np.ndarray] = []
+
+    def find(ds: xr.Dataset, used: np.ndarray, *others: object) -> Missing:
+        searched.append(ds["time"].values[used])
+        return find_missing_times(ds, used, *others)
+
+    monkeypatch.setattr("gfrnn.pipeline.runs.run.find_missing_times", find)
+    chosen = run.folder, period("2002-08-01", "2002-08-10"), tmp_path / "later"
+    assert not NewPeriod.prepare(*chosen).run().forecast().skipped
+    # The archive is not searched where the copied model was trained.
+    assert searched[0].min() > np.datetime64("2002-07-20")
+    again = NewPeriod.prepare(*chosen).run()
+    assert again.missing_times.exists()
+    assert again.forecast().skipped
+    assert len(searched) == 1
 
 
 def test_the_latest_forecast_starts_before_a_time_without_values(

@@ -150,6 +150,14 @@ def test_the_model_keeps_its_step(run):
     np.testing.assert_allclose(means, cycle, atol=1e-4)
 
 
+def test_a_year_of_months_is_no_initial_time(run):
+    month = str(run.ds["time"].values[-20])[:7]
+    with pytest.raises(ConfigError, match=f"--init: {month[:4]} has 12 times"):
+        NewPeriod.from_initial_time(run.folder, month[:4])
+    new = NewPeriod.from_initial_time(run.folder, month, run.folder / "none")
+    assert str(new.experiment.periods.test.start)[:7] == month
+
+
 def test_direct_leads_in_months(tmp_path):
     path = write(tmp_path / "sst.nc", fields(12 * YEARS))
     parts = {"model": {"width": 0, "leads": ["3mo", "6mo"]}, "forecast": {"horizon": "6mo"}}

@@ -182,6 +182,21 @@ def test_a_verification_resumes_and_is_not_overwritten(truth, store, tmp_path, m
     assert "not the folder of a verification" in refused(RunError, path, store, tmp_path / "full")
 
 
+def test_a_verification_that_another_process_began_is_not_replaced(truth, store, tmp_path) -> None:
+    """Both are prepared while the folder is free."""
+    folder, works = tmp_path / "out", []
+    for name, error in (("one", 0.0), ("two", 1.0)):
+        forecasts = make_forecasts(truth, STARTS[:3]) + error
+        path = write_weatherbench2(forecasts, tmp_path / f"{name}.zarr")
+        works.append(prepared(path, store, folder))
+    works[0].score()
+    with pytest.raises(RunError, match="holds the scores of other forecasts"):
+        works[1].score()
+    assert works[0].done
+    works[1].score(force=True)
+    assert works[1].done
+
+
 def test_missing_truth_is_counted(truth, tmp_path) -> None:
     forecasts = make_forecasts(truth, STARTS)
     time = truth["time"].values
@@ -224,6 +239,18 @@ def test_forecasts_with_missing_values_are_counted(truth, store, tmp_path) -> No
     with pytest.raises(DataError, match="all 90 forecasts have missing values"):
         work.score()
     assert not work.done
+
+
+def test_zeros_that_are_read_as_missing_are_the_named_cause(truth, store, tmp_path) -> None:
+    forecasts = make_forecasts(truth, STARTS)[["2m_temperature"]]
+    forecasts["2m_temperature"][3, 1, 0, 0] = 0.0
+    encoding = {"2m_temperature": {"_FillValue": 0.0}}
+    forecasts.to_zarr(tmp_path / "wb.zarr", zarr_format=2, consolidated=False, encoding=encoding)
+    scored(tmp_path / "wb.zarr", store, tmp_path / "out")
+    first, *_, last = notes_of(tmp_path / "out")
+    assert "2m_temperature: zeros are read as missing, as 0 is the fill value" in first
+    assert last.startswith("1 of 90 forecasts have missing values (NaN) and are not scored")
+    assert last.endswith("(see the note on values that are read as missing)")
 
 
 def test_a_mask_is_that_of_the_truth(truth, tmp_path) -> None:

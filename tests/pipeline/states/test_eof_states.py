@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +17,7 @@ from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.grid import Channel, Grid
 from gfrnn.pipeline.errors import DataError
 from gfrnn.pipeline.states.climatology import Climatology, Scaling
-from gfrnn.pipeline.states.eof_states import EofLayout
+from gfrnn.pipeline.states.eof_states import EofLayout, EofSummary
 from gfrnn_testing.reduction_toys import fields_of, random_fields
 
 cases = settings(max_examples=40)
@@ -147,6 +150,31 @@ def test_squared_states_are_the_variance_of_the_fields():
     squares = (np.square(anomalies) * layout.scaling.grid.area[:, None]).sum(axis=(1, 2, 3))
     np.testing.assert_allclose(np.square(states * layout.state_scale).sum(axis=1), squares)
     assert layout.state_scale == layout.singular_values[0] / np.sqrt(40)
+
+
+def test_a_merge_of_a_long_series_needs_no_more_memory_than_planned():
+    times, size, rank = 20000, 60, 20
+    fields: Any = SimpleNamespace(grid=SimpleNamespace(size=size), time=np.zeros(times))
+    scaling: Any = None
+    rng, summary = np.random.default_rng(0), EofSummary(fields, scaling, rank)
+    tracemalloc.start()
+    try:
+        left, right = (
+            {
+                "left": rng.normal(size=(times // 2, rank)),
+                "values": np.linspace(2, 1, rank),
+                "right": rng.normal(size=(rank, size)),
+                "total": np.array(1.0),
+            }
+            for _ in range(2)
+        )
+        tracemalloc.reset_peak()
+        merged = summary.merge(left, right)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert merged["left"].shape == (times, rank)
+    assert 0.6 * summary.merge_bytes() < peak <= summary.merge_bytes() + 2**16
 
 
 def test_fewer_modes_are_the_leading_ones():

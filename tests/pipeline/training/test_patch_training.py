@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from gfrnn.pipeline.states.forcing import Forcing
 from gfrnn.pipeline.states.sphere_patches import cut_patches, patch_area_weights, weight_groups
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.patch_training import (
+    LocalTraining,
     autocorrelation,
     decaying_autocorrelation,
     mean_squares,
@@ -21,7 +25,7 @@ from gfrnn.pipeline.training.patch_training import (
 from gfrnn.pipeline.training.rows import FieldStates, RowSummary
 from gfrnn.pipeline.training.selection.ridge import select_ridge_and_width
 from gfrnn.pipeline.training.triangles import Factors
-from gfrnn_core import SampledRNN
+from gfrnn_core import RFactor, SampledRNN
 from gfrnn_testing.spheres import (
     VARIABLES,
     advected,
@@ -224,6 +228,37 @@ def test_mean_squares_are_those_of_the_targets(target, noise):
         later = np.concatenate([values[run.start + lead : run.stop + lead] for run in kept])
         expected = (later**2 * area).sum() / len(later) / 4
         np.testing.assert_allclose(found[index], expected, rtol=1e-9)
+
+
+def test_a_candidate_is_described_with_one_triangle_in_memory():
+    """The packed triangles of all years, which the driver holds, are not unpacked together."""
+    columns, folds, owned = 200, 20, 4
+    rng = np.random.default_rng(0)
+    factors = {
+        f"{'train' if year < 18 else 'validation'}/{2000 + year}": Factors(
+            (RFactor(np.triu(rng.normal(size=(columns, columns))), 3 * columns),)
+        )
+        for year in range(folds)
+    }
+    scored = [each for fold, each in factors.items() if fold.startswith("validation/")]
+    found = {fold: each.arrays("0_") for fold, each in factors.items()}
+    del factors
+    training: Any = SimpleNamespace(
+        experiment=SimpleNamespace(fit=SimpleNamespace(choice="validation")),
+        patches=SimpleNamespace(owned=owned),
+    )
+    network: Any = SimpleNamespace(leads=(1,), target="state", patches=training.patches)
+    keys = {fold: fold for fold in found}
+    rows: Any = SimpleNamespace(name="rows")
+    tracemalloc.start()
+    try:
+        candidate = LocalTraining._candidate(training, {}, network, rows, "0_", keys, found)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * 8 * columns**2
+    np.testing.assert_array_equal(candidate.variance, mean_squares(network, scored))
+    assert {each.rows for each in candidate.folds.values()} == {3 * columns}
 
 
 def test_damping_decays_exponentially_between_leads_and_beyond_the_last():

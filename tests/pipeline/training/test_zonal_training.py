@@ -20,6 +20,7 @@ from gfrnn.pipeline.training.checks import check_fit
 from gfrnn.pipeline.training.fit import fit
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.passes import run_passes
+from gfrnn.pipeline.training.triangles import Factors
 from gfrnn.pipeline.training.zonal import zonal_training
 from gfrnn.pipeline.training.zonal.zonal_features import grid_bytes, unfitted_network
 from gfrnn.pipeline.training.zonal.zonal_rows import ZonalRowSummary
@@ -153,6 +154,30 @@ def test_noise_is_in_the_training_rows_only(archive, tmp_path):
     assert noisy.error < 0.1 * size
 
 
+def first_rows(experiment: Experiment, folder: Path) -> tuple[dict[str, Any], Any]:
+    """Return the triangles of the first stage by fold, and the pass that follows."""
+    fields = Fields(open_source(experiment.data))
+    training = ZonalTraining(experiment, fields, Checkpoints(folder))
+    passes = training.passes()
+    sent: Any = None
+    while True:
+        each = passes.send(sent)
+        sent = each.run(training.checkpoints, None)
+        if each.cost() and each.cost().name == "rows":
+            return sent, passes.send(sent)
+
+
+def test_the_solve_is_planned_with_the_triangles_that_the_driver_holds(archive, tmp_path):
+    folds, solve = first_rows(with_model(archive, features=["tanh"], width=30), tmp_path)
+    packed = sum(arrays["triangles"].nbytes for arrays in folds.values())
+    unpacked = sum(
+        part.triangle.nbytes
+        for arrays in folds.values()
+        for part in Factors.from_arrays(arrays).parts
+    )
+    assert solve.cost().driver_bytes == packed + unpacked
+
+
 def test_leaves_do_not_change_the_rows(archive, tmp_path):
     """Draws of noise and the share of rows depend on the time, not on the cut into leaves."""
     gram = []
@@ -160,16 +185,7 @@ def test_leaves_do_not_change_the_rows(archive, tmp_path):
         experiment = zonal_experiment(
             archive, model={"noise": 0.3, "stages": 2}, fit={"rows": rows, "share": 0.4}
         )
-        training = ZonalTraining(
-            experiment, Fields(open_source(experiment.data)), Checkpoints(tmp_path / str(number))
-        )
-        passes = training.passes()
-        sent = None
-        while True:
-            each = passes.send(sent)
-            sent = each.run(training.checkpoints, None)
-            if each.cost() and each.cost().name == "rows":
-                break
+        sent, _ = first_rows(experiment, tmp_path / str(number))
         gram.append([
             triangle.conj().T @ triangle
             for fold in sent.values()

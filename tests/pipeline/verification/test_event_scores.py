@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -222,7 +223,31 @@ def test_a_quantile_of_too_few_times_is_refused_before_work(source, tmp_path):
     keys = experiment(source, verification={"thresholds": {MSL: ["q99.9"]}}, **PARTS)
     message = refused(ConfigError, Run(keys, tmp_path / "run"))
     assert f"verification.thresholds: {MSL} >= q99.9 cannot be estimated" in message
-    assert "5 or more must lie beyond it; choose a quantile nearer to q50" in message
+    assert "5 or more must lie beyond it; choose a quantile from q" in message
+    assert "longer period" not in message  # no number of times is enough
+
+
+@pytest.mark.parametrize(
+    ("level", "days", "said"),
+    [
+        ("q99.5", 36500, r"has 750 times .* choose a quantile from q0.67 to q99.33$"),
+        ("q99", 100, r"choose a quantile from q5 to q95, or a longer period$"),
+        ("q99", 8, r"has 8 times .* choose a longer period$"),
+        ("q0.1", 8, r"choose a quantile nearer to q50 and a longer period$"),
+        ("q95", 100, None),
+        ("q90", 50, None),  # 50 (1 - 0.9) is rounded to less than 5
+        ("q99.34", 36500, r"choose a quantile from q0.67 to q99.33$"),
+        ("q99.33", 36500, None),
+    ],
+)
+def test_possible_quantiles_are_named(level, days, said):
+    step = np.timedelta64(12, "h")  # the shorter ones are within December to February
+    time = np.datetime64("1900-12-01") + np.arange(days) * (2 * step if days > 100 else step)
+    events = events_of({"t": [level]}, Grid((Channel("t"),), np.zeros(1), np.zeros(1)))
+    period = [checked(Period, ["1900-01-01", "1999-12-31"], "test")]
+    valid = np.array(["2001-01-10"], "M8[ns]")
+    with pytest.raises(ConfigError, match=said) if said else nullcontext():
+        QuantileTimes.choose(time.astype("M8[ns]"), period, valid, events)
 
 
 def test_thresholds_of_another_channel_are_refused_before_work(source, tmp_path):

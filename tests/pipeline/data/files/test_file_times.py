@@ -139,6 +139,17 @@ def test_initial_times_of_an_unknown_lead_are_refused(tmp_path: Path) -> None:
         opened(tmp_path / "a.nc")
 
 
+def test_times_of_validity_beside_a_lead_stay(tmp_path: Path) -> None:
+    """As in files of Iris, where a forecast_period stands beside the time."""
+    ds = make(8)
+    ds.time.attrs["standard_name"] = "time"
+    lead = {"units": "hours", "standard_name": "forecast_period"}
+    ds.assign_coords(forecast_period=((), 6.0, lead)).to_netcdf(tmp_path / "a.nc")
+    found = opened(tmp_path / "a.nc")
+    same(found, make(8).rename(z="geopotential", t2m="2m_temperature"))
+    assert found.attrs["notes"] == []
+
+
 def test_analyses_of_grib_have_no_note(tmp_path: Path) -> None:
     ds = initial(make(8))
     ds = ds.assign_coords(

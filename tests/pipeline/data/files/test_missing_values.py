@@ -59,10 +59,29 @@ def test_stored_numbers_that_are_missing(tmp_path: Path) -> None:
     change(tmp_path / "a.nc", (2, 1, 3), -32767)
     change(tmp_path / "a.nc", (3, 1, 3), -9999)
     expected[2, 1, 3] = expected[3, 1, 3] = expected.flat[7] = np.nan
-    found = opened({"path": str(tmp_path / "a.nc"), "missing": [-32767, -9999, 1e20]})
+    found = opened({"path": str(tmp_path / "a.nc"), "missing": [-32767, -9999]})
     np.testing.assert_allclose(found["2m_temperature"], expected, rtol=1e-6)
     kept = opened(tmp_path / "a.nc")["2m_temperature"].values
     assert kept[2, 1, 3] == pytest.approx(280 - 3276.7)
+
+
+def test_a_number_that_cannot_be_stored_is_refused(tmp_path: Path) -> None:
+    packed(tmp_path / "a.nc", add_offset=0.0)
+    words = r"missing: -999.9 is not a number that t2m .* int16 .* -999.9 is stored as -9999"
+    with pytest.raises(DataError, match=words):
+        opened({"path": str(tmp_path / "a.nc"), "missing": [-999.9]})
+    with pytest.raises(DataError, match=r"sources\[0\]\.missing: 1e\+20 is not a number"):
+        opened({"path": str(tmp_path / "a.nc"), "missing": [-999, 1e20]})
+    # Another file of the source may have stored it.
+    make(6)[["z"]].to_netcdf(tmp_path / "b.nc")
+    found = opened({"path": str(tmp_path / "*.nc"), "missing": [-999, 1e20]})
+    assert set(found.data_vars) == {"geopotential", "2m_temperature"}
+
+
+def test_the_fill_value_is_a_value_of_zarr_stores_only(tmp_path: Path) -> None:
+    packed(tmp_path / "a.nc")
+    with pytest.raises(DataError, match=r"sources\[0\]\.fill: value is given, .*a\.nc is no zarr"):
+        opened({"path": str(tmp_path / "a.nc"), "fill": "value"})
 
 
 @pytest.mark.filterwarnings("ignore:Consolidated metadata")

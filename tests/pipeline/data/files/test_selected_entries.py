@@ -57,6 +57,17 @@ def test_one_member_is_read(
         assert chunk.chunk_bytes == 4 * 2 * 2 * 2 * 4 * 8
 
 
+@pytest.mark.parametrize("form", ["zarr2", "zarr3"])
+def test_chunks_of_other_entries_are_not_missed(tmp_path: Path, form: str) -> None:
+    ds, path = members([10, 20, 30]), tmp_path / "a.zarr"
+    chunks = {"chunks": (1, 2, 2, 4, 8)}
+    ds.to_zarr(path, zarr_format=int(form[-1]), encoding={"z": chunks}, consolidated=False)
+    (path / ("z/c/2/0/0/0/0" if form == "zarr3" else "z/2.0.0.0.0")).unlink()
+    for member, lost in ((10, 0), (20, 0), (30, 1)):
+        found = opened({"path": str(path), "select": {"member": member}})
+        assert len(missing_chunks(found)) == lost
+
+
 def test_entries_that_are_not_there(tmp_path: Path) -> None:
     path = str(tmp_path / "a.nc")
     members([10, 20, 20]).to_netcdf(path)

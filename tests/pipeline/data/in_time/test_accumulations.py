@@ -114,6 +114,13 @@ def test_sums_that_may_grow_are_named_at_the_step_of_the_files(tmp_path: Path) -
     np.testing.assert_allclose(stated.total_precipitation.values, amounts()[25:48], atol=1e-7)
 
 
+def test_sums_that_may_grow_are_named_beside_means_over_the_step(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.nc", np.cumsum(amounts(40), axis=0))
+    aggregate = {"2m_temperature": "mean", "total_precipitation": "instant"}
+    (loss,) = opened(path, step="1d", aggregate=aggregate).attrs["losses"]
+    assert "sums over each 1h, which is not certain" in loss
+
+
 @pytest.mark.parametrize("step", ["1h", "3h", "6h", "1d"])
 def test_any_times_of_growing_sums_can_be_read(tmp_path: Path, step: str) -> None:
     ds = opened(write(tmp_path / "a.nc", grown(amounts(), 24)), step=step)

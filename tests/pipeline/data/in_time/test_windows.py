@@ -133,6 +133,17 @@ def test_each_variable_may_have_its_own_value(archives: Path) -> None:
     assert "cell_methods" not in ds["2m_temperature"].attrs
 
 
+@pytest.mark.parametrize("method", ["mean", "max", "min", "sum"])
+def test_one_time_is_not_the_value_of_a_step(tmp_path: Path, method: str) -> None:
+    random().isel(time=[12]).to_netcdf(tmp_path / "one.nc")
+    for aggregate in (method, {"geopotential": method}):
+        with pytest.raises(DataError, match=r"geopotential .*has one time, .*T12:00, from which"):
+            opened(tmp_path / "one.nc", step="1d", aggregate=aggregate)
+    # The value of a time is that of a step where no others are asked for.
+    ds = opened(tmp_path / "one.nc", step="1d", aggregate={"geopotential": "instant"})
+    assert ds.sizes["time"] == 1
+
+
 def test_files_of_different_steps_are_averaged_each(tmp_path: Path) -> None:
     ds = random()
     ds[["t2m"]].to_netcdf(tmp_path / "hourly.nc")
@@ -142,6 +153,25 @@ def test_files_of_different_steps_are_averaged_each(tmp_path: Path) -> None:
     np.testing.assert_allclose(found["2m_temperature"].values, expected.values, rtol=1e-7)
     expected = ds.z.astype(float)[::6].resample(time="1D").mean()
     np.testing.assert_allclose(found.geopotential.values, expected.values, rtol=1e-7)
+
+
+@pytest.mark.parametrize("aggregate", ["mean", {"geopotential": "mean"}, None])
+@pytest.mark.parametrize("step", ["5d", "36h"])
+def test_steps_of_variables_that_begin_on_different_days_are_the_same(
+    tmp_path: Path, step: str, aggregate: str | dict[str, str] | None
+) -> None:
+    ds = random()
+    ds[["z"]].to_netcdf(tmp_path / "early.nc")
+    ds[["t2m"]].isel(time=slice(2 * 24, None)).to_netcdf(tmp_path / "late.nc")
+    found = opened(tmp_path / "*.nc", step=step, aggregate=aggregate)
+    late = ds.isel(time=slice(2 * 24, None)).astype(float)
+    steps = late.resample(time=step.replace("d", "D"))
+    for name, own in (("2m_temperature", "t2m"), ("geopotential", "z")):
+        averaged = aggregate == "mean" or (aggregate is not None and own == "z")
+        expected = (steps.mean() if averaged else steps.first())[own]
+        whole = expected.sel(time=found.time)
+        assert found.sizes["time"] >= len(expected) - 1
+        np.testing.assert_allclose(found[name].values, whole.values, rtol=1e-7)
 
 
 def test_missing_values_of_an_hour_are_missing_in_the_day(tmp_path: Path) -> None:

@@ -45,6 +45,27 @@ def bilinear(t: Any, y: Any, x: Any) -> Any:
     return 1e5 + t + 3 * y - 2 * x + 0.25 * x * y
 
 
+def test_coordinates_in_single_precision_lose_no_value(tmp_path):
+    """Points on an edge, or on a point beside a missing value, are those of the file."""
+    lat, lon = np.arange(30, 50.1, 2 / 3), np.arange(0, 20.1, 2 / 3)
+    grid = write(tmp_path / "sst.nc", "sst", lat, lon, lambda t, y, x: 290 + t + 0 * (x + y))
+    every = slice(None, None, 2)
+
+    def field(t: Any, y: Any, x: Any) -> Any:
+        gap = (np.abs(y - lat[10]) < 0.1) & (np.abs(x - lon[10]) < 0.1)
+        return np.where(gap, np.nan, bilinear(t, y, x))
+
+    double = write(tmp_path / "double.nc", "slp", lat[every], lon[every], field)
+    single = write(
+        tmp_path / "single.nc", "slp", lat[every].astype("f4"), lon[every].astype("f4"), field
+    )
+    expected, found = (
+        opened(grid, other)["mean_sea_level_pressure"].values for other in (double, single)
+    )
+    assert np.isnan(expected[0]).sum() == 9
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
 def test_bilinear_fields_are_exact_and_the_outside_is_missing(tmp_path):
     lat, lon = np.arange(-10.0, 11, 5), np.arange(160.0, 201, 5)
     grid = write(tmp_path / "sst.nc", "sst", lat[::-1], lon, lambda t, y, x: 290 + t + 0 * (x + y))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gfrnn.pipeline.training.calibration.lead_regression import (
     LEAST_STARTS,
-    PRIOR_STARTS,
+    PRIOR_PRECISION,
     LeadSums,
 )
 
@@ -49,7 +49,7 @@ def test_noise_draws_the_factor_towards_one_by_the_prior():
         forecast = np.concatenate([half, -half])[None]
         truth = np.tile([1.0, -1.0], count // 2)[None]
         found = sums_of(forecast, truth).coefficients((), 10)
-        np.testing.assert_allclose(found, PRIOR_STARTS / (count + PRIOR_STARTS), rtol=1e-12)
+        np.testing.assert_allclose(found, PRIOR_PRECISION / (count + PRIOR_PRECISION), rtol=1e-12)
 
 
 def test_leads_with_too_few_starts_continue_the_last_factor():
@@ -106,5 +106,17 @@ def test_overlapping_rollouts_weigh_less_against_the_prior():
     truth = np.tile(np.tile([1.0, -1.0], 100), (4, 1))  # independent of the forecast
     sums = sums_of(forecast, truth)
     apart, dense = (sums.coefficients((), spacing)[:, 0] for spacing in (4, 1))
-    np.testing.assert_allclose(apart, PRIOR_STARTS / (200 + PRIOR_STARTS))
+    np.testing.assert_allclose(apart, PRIOR_PRECISION / (200 + PRIOR_PRECISION))
     assert (dense[1:] > apart[1:]).all()
+
+
+def test_the_prior_is_normal_with_mean_one():
+    """The factor is the posterior mean: forecasts of another size weigh otherwise."""
+    half = np.ones(50)
+    noise = np.tile([1.0, -1.0], 50)
+    for size, factor in ((3.0, 0.2), (0.5, 0.6)):
+        forecast = size * np.concatenate([half, -half])[None]
+        found = sums_of(forecast, factor * forecast + noise).coefficients((), 10)
+        likelihood = 100 * size**2  # divided by the variance of the residuals, 1
+        wanted = (factor * likelihood + PRIOR_PRECISION) / (likelihood + PRIOR_PRECISION)
+        np.testing.assert_allclose(found, wanted, rtol=1e-12)

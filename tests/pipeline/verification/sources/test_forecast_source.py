@@ -10,10 +10,13 @@ import pytest
 import xarray as xr
 import zarr
 
-from gfrnn.pipeline.config.data_config import SourceConfig
+from gfrnn.pipeline.config.data_config import DataConfig, SourceConfig
+from gfrnn.pipeline.data.files.find_files import find_files
 from gfrnn.pipeline.data.files.leads import decode_leads
 from gfrnn.pipeline.errors import DataError
+from gfrnn.pipeline.verification.sources.forecast_file import ForecastFile
 from gfrnn.pipeline.verification.sources.forecast_source import ForecastSource
+from gfrnn.pipeline.verification.sources.matched_truth import MatchedTruth
 from gfrnn_testing.forecast_layouts import (
     LATITUDE,
     LAYOUTS,
@@ -174,6 +177,46 @@ def test_levels_that_a_variable_lacks_are_no_channels(truth, tmp_path) -> None:
     assert names == {"geopotential_850", "2m_temperature"}
 
 
+def test_zeros_that_are_read_as_missing_are_noted(truth, tmp_path) -> None:
+    forecasts = make_forecasts(truth, STARTS)
+    names = {"2m_temperature": "total_precipitation"}
+    rain = forecasts[list(names)].rename(names).clip(min=280.0) - 280.0
+    rain["total_precipitation"].attrs["units"] = "m"
+    rain.to_zarr(tmp_path / "f.zarr", zarr_format=2, consolidated=False,
+                 encoding={"total_precipitation": {"_FillValue": 0.0}})  # fmt: skip
+    real = abs(truth[list(names)].rename(names))
+    real["total_precipitation"].attrs["units"] = "m"
+    real.to_netcdf(tmp_path / "truth.nc")
+    matched = MatchedTruth.match(
+        DataConfig(sources=[str(tmp_path / "truth.nc")]), opened(tmp_path / "f.zarr")
+    )
+    assert any(
+        "total_precipitation: zeros are read as missing, as 0 is the fill value; if they are "
+        "values, write the forecasts again with NaN as the fill value" in note
+        for note in matched.notes
+    )
+
+
+def test_problems_of_variables_are_kept(truth, tmp_path) -> None:
+    """Such as those of fields of a GRIB file that cannot be read."""
+    write_own(make_forecasts(truth, STARTS), tmp_path / "store.zarr")
+    source = SourceConfig(path=str(tmp_path / "store.zarr"))
+    (file,) = find_files(source, "forecast")
+    file.open()["geopotential"].encoding["problem"] = "cannot be read"
+    read = ForecastFile.open(file, source)
+    found = {own.variable: own.problem for own in read.variables}
+    assert found == {"geopotential": "cannot be read", "2m_temperature": None}
+
+
+def test_a_dimension_of_several_entries_is_refused_with_what_can_be_done(truth, tmp_path) -> None:
+    forecasts = make_forecasts(truth, STARTS).expand_dims(quantile=2)
+    forecasts.to_netcdf(tmp_path / "f.nc")
+    truth.to_netcdf(tmp_path / "truth.nc")
+    data = DataConfig(sources=[str(tmp_path / "truth.nc")])
+    with pytest.raises(DataError, match="select one entry of quantile and write the forecasts"):
+        MatchedTruth.match(data, opened(tmp_path / "f.nc"))
+
+
 def test_one_member_is_a_single_forecast(truth, tmp_path) -> None:
     source = opened(write_own(make_forecasts(truth, STARTS, 1), tmp_path / "store.zarr"))
     assert source.members is None
@@ -211,6 +254,81 @@ def test_one_lead_may_be_a_scalar(truth, tmp_path) -> None:
     source = opened(tmp_path / "one.nc")
     np.testing.assert_array_equal(source.leads, LEADS[1:2])
     check_equal(source, forecasts.isel(prediction_timedelta=[1]))
+
+
+@pytest.mark.parametrize(
+    ("dim", "standard_name", "beside"),
+    [("valid_time", None, False), ("time", "time", False), ("time", "time", True),
+     ("valid_time", "time", True), ("time", "forecast_reference_time", False)],
+)  # fmt: skip
+def test_one_lead_at_times_of_validity(truth, tmp_path, dim, standard_name, beside) -> None:
+    forecasts = make_forecasts(truth, STARTS).isel(prediction_timedelta=1)
+    one = forecasts.rename(prediction_timedelta="step")
+    if beside:
+        one = one.assign_coords(forecast_reference_time=("time", STARTS))
+    if standard_name != "forecast_reference_time":
+        one = one.assign_coords(time=STARTS + LEADS[1])
+    one = one.rename(time=dim) if dim != "time" else one
+    if standard_name:
+        one[dim].attrs["standard_name"] = standard_name
+    one.to_netcdf(tmp_path / "one.nc")
+    source = opened(tmp_path / "one.nc")
+    np.testing.assert_array_equal(source.initial, STARTS.to_numpy())
+    np.testing.assert_array_equal(source.valid[:, 0], STARTS + LEADS[1])
+    check_equal(source, forecasts.expand_dims("prediction_timedelta", 1))
+
+
+def test_one_lead_in_months_at_times_of_validity(truth, tmp_path) -> None:
+    one = make_forecasts(truth, STARTS[:2]).isel(prediction_timedelta=1, drop=True)
+    months = np.array(["2020-01-16", "2020-02-15"], "M8[ns]")
+    one = one.assign_coords(time=months, lead=((), 2, {"units": "months"})).rename(
+        time="valid_time"
+    )
+    one.to_netcdf(tmp_path / "one.nc")
+    source = opened(tmp_path / "one.nc")
+    found = source.initial.astype("M8[M]").astype(str), source.valid.astype("M8[M]").astype(str)
+    assert [each.tolist() for each in found] == [["2019-11", "2019-12"], [["2020-01"], ["2020-02"]]]
+
+
+@pytest.mark.parametrize("leads", [1, 3])
+@pytest.mark.parametrize("standard_name", [None, "time"])
+def test_times_of_validity_along_leads(truth, tmp_path, leads, standard_name) -> None:
+    forecasts = make_forecasts(truth, STARTS[:1]).isel(prediction_timedelta=slice(leads))
+    one = forecasts.isel(time=0).rename(prediction_timedelta="step")
+    one = one.assign_coords(time=("step", STARTS[0] + LEADS[:leads]))
+    if standard_name:
+        one["time"].attrs["standard_name"] = standard_name
+    one.to_netcdf(tmp_path / "one.nc")
+    source = opened(tmp_path / "one.nc")
+    np.testing.assert_array_equal(source.initial, STARTS[:1].to_numpy())
+    np.testing.assert_array_equal(source.valid[0], STARTS[0] + LEADS[:leads])
+    check_equal(source, forecasts)
+
+
+def test_ambiguous_times_are_refused(truth, tmp_path) -> None:
+    forecasts = make_forecasts(truth, STARTS[:1]).isel(time=0)
+    wrong = forecasts.assign_coords(time=("prediction_timedelta", STARTS[0] + 2 * LEADS))
+    wrong.to_netcdf(tmp_path / "wrong.nc")
+    with pytest.raises(DataError, match="time less the leads along .* is no single initial time"):
+        opened(tmp_path / "wrong.nc")
+    named = make_forecasts(truth, STARTS).isel(time=0, prediction_timedelta=slice(1))
+    named["time"].attrs["standard_name"] = "time"
+    named.to_netcdf(tmp_path / "named.nc")
+    with pytest.raises(DataError, match="time has the standard name time, that of times of valid"):
+        opened(tmp_path / "named.nc")
+
+
+@pytest.mark.parametrize("which", [slice(None), 0])
+def test_initial_times_may_keep_the_standard_name_of_an_archive(truth, tmp_path, which) -> None:
+    """As in forecasts that xarray makes from analyses."""
+    named = make_forecasts(truth, STARTS).isel(time=which)
+    named["time"].attrs["standard_name"] = "time"
+    named.to_netcdf(tmp_path / "named.nc")
+    source = opened(tmp_path / "named.nc")
+    np.testing.assert_array_equal(source.initial, np.atleast_1d(STARTS.to_numpy()[which]))
+    valid = named["time"] + named["prediction_timedelta"]
+    named.assign_coords(valid_time=valid.drop_attrs()).to_netcdf(tmp_path / "both.nc")
+    np.testing.assert_array_equal(opened(tmp_path / "both.nc").initial, source.initial)
 
 
 def test_files_that_differ_are_refused(truth, tmp_path) -> None:

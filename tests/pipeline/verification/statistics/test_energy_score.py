@@ -97,3 +97,14 @@ def test_nan_spoils_its_own_pair_only(side):
     for name, values in scores_of(case).items():
         np.testing.assert_array_equal(values[~spoilt], clean[name][~spoilt])
         assert np.isnan(values[spoilt]).all()
+
+
+@pytest.mark.parametrize("side", ["members", "truth"])
+def test_nan_outside_of_a_region_spoils_it_too(side):
+    case = make_case()
+    case.weights[1, :, 30:] = 0.0
+    case.weights[1] /= case.weights[1].sum(axis=-1, keepdims=True)
+    getattr(case, side)[1, ..., 0, 40] = np.nan
+    for values in scores_of(case).values():
+        assert np.isnan(values[1, :, 0]).all()
+        assert np.isnan(values).sum() == 2

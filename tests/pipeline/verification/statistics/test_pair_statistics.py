@@ -124,6 +124,24 @@ def test_a_forecast_of_zero_is_the_climatology(grid):
     assert (found[:, STATISTICS.index("anomaly_correlation")] == 0).all()
 
 
+def test_a_truth_without_anomalies_has_no_pattern(grid):
+    means, truth = RegionMeans.on_grid(grid), fields(grid, 6)
+    truth[2] = np.where(grid.valid, 0.0, np.nan)
+    forecast = fields(grid, 7)
+    forecast[4:] = truth[4:]
+    truth[5] = forecast[5] = 0.0 * truth[5]
+    ours, real = (weighted(grid, each, means) for each in (forecast, truth))
+    ours[3] = np.nan
+    number = STATISTICS.index("anomaly_correlation")
+    found = weighted_statistics(ours, real, means)[:, number, 0]
+    assert (found[[2, 5]] == 0).all()
+    np.testing.assert_allclose(found[4], 1.0, rtol=1e-12)
+    assert np.isnan(found[3]).all()
+    assert (np.abs(found[:2]) < 1).all()
+    ours[2] = np.nan
+    assert np.isnan(weighted_statistics(ours, real, means)[2]).all()
+
+
 @pytest.mark.parametrize("size", [1e-2, 1.0])
 def test_single_precision_keeps_six_digits(grid, size):
     """Sums of many cells are those of double precision, also of small anomalies."""
