@@ -16,6 +16,8 @@ from gfrnn.cluster.certificates import certificates_in
 from gfrnn.cluster.config import ClusterConfig
 from gfrnn.cluster.errors import ClusterError
 
+_DASK_TLS = "distributed.comm.tls in Dask's configuration"
+
 
 @contextmanager
 def open_existing(config: ClusterConfig) -> Iterator[Client]:
@@ -70,17 +72,30 @@ def _security(config: ClusterConfig) -> Security:
     Raises
     ------
     ClusterError
-        If a certificate or key is missing.
+        If a certificate or key is missing, cannot be read, or is none.
     """
-    if config.certificates is None:
-        return Security()
     try:
-        return certificates_in(Path(config.certificates))
+        if config.certificates is None:
+            found = Security()
+        else:
+            found = certificates_in(Path(config.certificates))
+        found.get_connection_args("client")  # reads the files
     except FileNotFoundError as error:
+        if config.certificates is None:
+            raise ClusterError(f"{_DASK_TLS}: a file of it does not exist; correct it") from None
         raise ClusterError(
             f"cluster.certificates: {error.filename} does not exist; the folder must hold "
             "certificate.pem and key.pem, and ca.pem if another certificate signs them"
         ) from None
+    except OSError as error:  # those of TLS too
+        if config.certificates is None:
+            raise ClusterError(f"{_DASK_TLS}: {error}; correct its files or paths") from None
+        raise ClusterError(
+            f"cluster.certificates: the files in {config.certificates} cannot be used ({error}); "
+            "certificate.pem, key.pem and, if it is there, ca.pem must be PEM files that you may "
+            "read, and the key must be that of the certificate"
+        ) from None
+    return found
 
 
 def _check_address(address: str, security: Security) -> None:

@@ -14,11 +14,14 @@ from typing import Any
 from urllib.parse import urlencode, urlunsplit
 
 from distributed import Scheduler, Worker
+from distributed.comm import get_address_host
 from distributed.http.routing import RoutingApplication
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
 from tornado.routing import Router
 from tornado.web import Application, RequestHandler
+
+from gfrnn.cluster.host_address import is_wildcard
 
 _TOKEN = "token"
 """Argument of the address that holds the token."""
@@ -53,11 +56,17 @@ class GuardedScheduler(Scheduler):
 
     @property
     def page(self) -> str | None:
-        """Address of the dashboard with the token; None if there is none."""
+        """Address of the dashboard with the token; None if there is none.
+
+        One that listens on all interfaces is given at the host of the scheduler itself.
+        """
         if self.token is None:
             return None
         server: Any = self.http_server
-        place = f"[{server.address}]" if ":" in server.address else server.address
+        host: str = server.address
+        if is_wildcard(host):  # others reach the page at the address of the scheduler
+            host = get_address_host(self.address)
+        place = f"[{host}]" if ":" in host else host
         scheme = "https" if server.ssl_options else "http"
         query = urlencode({_TOKEN: self.token})
         return urlunsplit((scheme, f"{place}:{server.port}", "/status", query, ""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 from typing import Any
 
@@ -43,6 +44,14 @@ def interface_address(interface: str | None, key: str = "cluster.interface") -> 
             f"it has {there}; choose one that the workers can reach"
         )
     return found[interface]
+
+
+def is_wildcard(host: str) -> bool:
+    """Whether a host stands for all interfaces of a machine, which nobody can connect to."""
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return not host
 
 
 def dashboard_options(address: str | bool) -> dict[str, Any]:

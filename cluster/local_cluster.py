@@ -9,7 +9,8 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from multiprocessing import resource_tracker
 from typing import Any
 
 import dask
@@ -92,13 +93,14 @@ def open_local(config: ClusterConfig) -> Iterator[Client]:
     """
     workers, limit = local_size(config)
     security = new_certificates()
-    with nanny_environment(), dask.config.set(_connection_timeouts()):
-        with _signals_ignored(), dask.config.set(nanny_settings()), warnings.catch_warnings():
+    with nanny_environment(), dask.config.set(_connection_timeouts()), ExitStack() as stack:
+        with _signals_held(), dask.config.set(nanny_settings()), warnings.catch_warnings():
             # Where the port is taken, Dask uses another one, whose address is printed.
             warnings.filterwarnings("ignore", message="Port .* is already in use")
             try:
                 with quiet_log("distributed.nanny"):
-                    cluster = _start(config, workers, limit, security)
+                    # Entered here, so that it also ends if a signal was held back.
+                    cluster = stack.enter_context(_start(config, workers, limit, security))
             except (RuntimeError, OSError, TimeoutError) as error:
                 raise ClusterError(
                     f"cluster: the local scheduler and its {workers} workers cannot be started "
@@ -106,7 +108,7 @@ def open_local(config: ClusterConfig) -> Iterator[Client]:
                     "processes, open files and memory (ulimit -u, -n, -v), or free some space in "
                     f"{tempfile.gettempdir()}"
                 ) from error
-        with cluster, Client(cluster, timeout=config.timeout) as client:
+        with Client(cluster, timeout=config.timeout) as client:
             yield client
 
 
@@ -147,19 +149,30 @@ def _connection_timeouts() -> dict[str, float]:
 
 
 @contextmanager
-def _signals_ignored() -> Iterator[None]:
-    """Have processes that are started in the block ignore the signals that end a run.
+def _signals_held() -> Iterator[None]:
+    """Hold back the signals that end a run; this process gets them when the block ends.
 
     A terminal or a batch system sends them to all processes at once. This process handles them and
     ends the workers in order; workers that handled them as well would print a traceback each, or
-    end before their results are moved.
+    end before their results are moved. Threads that are started in the block, and the processes
+    that these start, inherit the mask and never get the signals.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {each: signal.signal(each, signal.SIG_IGN) for each in _FOR_THE_DRIVER}
+    held: list[int] = []
+    handlers: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():  # which alone has handlers
+        # A thread that runs already, such as zarr's, takes what this one has blocked.
+        for each in _FOR_THE_DRIVER:
+            handlers[each] = signal.signal(each, lambda sent, _: held.append(sent))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_THE_DRIVER)
     try:
+        # Python 3.11 unblocks two of them in the thread that starts this process, by default the
+        # one that then starts the first worker.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_THE_DRIVER)
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in handlers.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for sent in held:
+            signal.raise_signal(sent)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from gfrnn.cluster.batch.systems import SYSTEMS
+from gfrnn.cluster.host_address import LOOPBACK, is_wildcard
 
 
 def ssh_tunnel_command(address: str, environment: Mapping[str, str] = os.environ) -> str | None:
@@ -30,17 +31,27 @@ def ssh_tunnel_command(address: str, environment: Mapping[str, str] = os.environ
     place = urlsplit(address)
     host, port = place.hostname or "localhost", place.port or 80
     submitted = _submit_host(environment)
+    if is_wildcard(host):
+        host = LOOPBACK  # a page on all interfaces of a machine is also there
     near = _is_loopback(host)
     if near and submitted is None and "SSH_CONNECTION" not in environment:
         return None
     here = socket.getfqdn()
-    user = getpass.getuser()
+    user = _user()
     shown = f"[{host}]" if ":" in host else host
     to = f"-L {port}:{shown}:{port}"
     if near and submitted not in (None, here, here.partition(".")[0]):
         # The node is reached through the machine that users log in to.
-        return f"ssh -N {to} -J {user}@{submitted} {user}@{here}"
-    return f"ssh -N {to} {user}@{submitted or here}"
+        return f"ssh -N {to} -J {user}{submitted} {user}{here}"
+    return f"ssh -N {to} {user}{submitted or here}"
+
+
+def _user() -> str:
+    """Return ``NAME@``, or nothing where the name is not known, as in a container."""
+    try:
+        return f"{getpass.getuser()}@"
+    except (KeyError, OSError):  # OSError from Python 3.13 on
+        return ""
 
 
 def _submit_host(environment: Mapping[str, str]) -> str | None:

@@ -16,14 +16,15 @@ def parse_walltime(value: str | int) -> int:
     Raises
     ------
     ValueError
-        If the value is not a duration, or is ambiguous.
+        If the value is not a duration, or is ambiguous, as every number without a unit is.
     """
     if isinstance(value, int):
-        # YAML reads an unquoted 12:00:00 as a number of seconds, and so 12:00 as 720: twelve
-        # hours for some batch systems, twelve minutes for others.
-        if value < 3600:
-            raise ValueError(f"{value} is ambiguous without a unit; write for example 12min or 12h")
-        return value
+        # For 12:00 YAML gives 720 and for 72:00 4320, which batch systems take for minutes or for
+        # hours; what was written is not known any more.
+        raise ValueError(
+            f"{value} is ambiguous without a unit, and may be what YAML makes of a time without "
+            "quotes, such as 72:00; write for example 12min, 72h or '72:00:00' in quotes"
+        )
     import pandas as pd  # 35 MiB, which the program that starts a job's workers does not need
 
     text = value.strip()

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
+import socket
 import sys
 import warnings
 from collections.abc import Callable, Coroutine, Iterator
@@ -23,6 +23,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.security import Security
 
 from gfrnn.cluster.allocation.ranks import DRIVER, SCHEDULER, Ranks, find_ranks
+from gfrnn.cluster.batch.script_words import expand_path
 from gfrnn.cluster.certificates import read_certificates, temporary_certificates
 from gfrnn.cluster.config import ClusterConfig
 from gfrnn.cluster.errors import ClusterError
@@ -95,6 +96,15 @@ class _Rendezvous:
             "increase cluster.timeout"
         )
 
+    def connection_error(self, address: str, error: BaseException) -> ClusterError:
+        """Return the error for a scheduler that this process cannot reach."""
+        given = self.config.interface or "not given, so that of the outgoing network"
+        return ClusterError(
+            f"cluster.interface: {given}: rank {self.ranks.rank} on {socket.gethostname()} cannot "
+            f"connect to the scheduler at {address} ({error}); set it to a network that connects "
+            "all nodes (`ip -brief address` lists those of a node), or increase cluster.timeout"
+        )
+
     def find_scheduler(self) -> tuple[str, Security]:
         """Wait for the scheduler, and return its address and certificates.
 
@@ -118,7 +128,11 @@ class _Rendezvous:
         logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
         address, security = self.find_scheduler()
         timeout = self.config.timeout
-        with Client(address, security=security, timeout=timeout, name=_DRIVER_NAME) as client:
+        try:
+            opened = Client(address, security=security, timeout=timeout, name=_DRIVER_NAME)
+        except (OSError, TimeoutError) as error:
+            raise self.connection_error(address, error) from error
+        with opened as client:
             try:
                 self._await_workers(client)
                 yield client
@@ -185,6 +199,7 @@ class _Rendezvous:
                     f"cluster.{error}, for which the options of the job must give each process "
                     f"{least}M"
                 ) from None
+        folder = self._temporary_folder()
         address, security = self.find_scheduler()
         with dask.config.set(nanny_settings()):
             nanny = Nanny(
@@ -196,17 +211,33 @@ class _Rendezvous:
                 security=security,
                 nthreads=self.config.threads,
                 memory_limit=self.config.memory or limit,
-                local_directory=self._temporary_folder(),
+                local_directory=folder,
                 name=str(self.ranks.rank),
                 death_timeout=self.config.timeout,
             )
+        try:
+            await nanny
+        except (OSError, TimeoutError, RuntimeError) as error:
+            if not _is_of_connection(error):
+                raise
+            raise self.connection_error(address, error) from error
         async with nanny:
             await nanny.finished()
 
     def _temporary_folder(self) -> str:
-        """Return the private folder of this node, in the spill folder where one is given."""
+        """Return the private folder of this node, in the spill folder where one is given.
+
+        Raises
+        ------
+        ClusterError
+            If the spill folder is no absolute path on this node, or cannot be used.
+        """
         if self.config.spill:
-            return make_private_folder(os.path.expandvars(self.config.spill), "cluster.spill")
+            try:
+                parent = expand_path(self.config.spill)
+            except ValueError as error:
+                raise ClusterError(f"cluster.spill: {error}") from None
+            return make_private_folder(parent, "cluster.spill")
         default: str = dask.config.get("temporary-directory")
         return default
 
@@ -275,6 +306,17 @@ class _ConnectionMonitor(SchedulerPlugin):
 
 def _is_driver(client: str) -> bool:
     return client.startswith(f"Client-{_DRIVER_NAME}-")
+
+
+def _is_of_connection(error: BaseException | None) -> bool:
+    """Whether an error, or the one that has caused it, is of the network; Dask wraps those."""
+    while error is not None:
+        # Dask raises an OSError without a number for a connection that it cannot make.
+        unnumbered = isinstance(error, OSError) and error.errno is None
+        if unnumbered or isinstance(error, (ConnectionError, TimeoutError)):
+            return True
+        error = error.__cause__
+    return False
 
 
 async def _first(*events: Coroutine[Any, Any, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -233,9 +233,16 @@ class JobSupervisor:
             )
 
     async def _query_absent(self, absent: list[_SubmittedJob]) -> None:
-        states = await query_queue(SYSTEMS[self.config.kind], [job.number for job in absent]) or {}
+        states = await query_queue(SYSTEMS[self.config.kind], [job.number for job in absent])
         now = time.monotonic()
-        for job in absent:
+        if states is not None:  # else nothing new is known: a job that was not listed may run
+            self._note_states(absent, states, now)
+        self._check_start(now)
+
+    def _note_states(
+        self, jobs: list[_SubmittedJob], states: Mapping[str, JobState], now: float
+    ) -> None:
+        for job in jobs:
             job.state = state = states.get(job.number, job.state)
             if state.phase == "over" or (
                 state.phase == "unknown" and now - job.submitted > _QUEUE_LAG
@@ -243,12 +250,16 @@ class JobSupervisor:
                 self._record_end(job, now)
             else:  # one that waits again was put back into the queue
                 job.running_since = (job.running_since or now) if state.phase == "running" else None
-        self._check_start(now)
 
     def _record_end(self, job: _SubmittedJob, now: float) -> None:
-        """Remove a job that is over; count it as a failure if its workers have finished nothing."""
+        """Remove a job that is over or lost; count it as a failure if its workers have finished
+        nothing.
+
+        One that is not known to be over stays in the journal, and is cancelled at the end.
+        """
         self._jobs.remove(job)
-        self.journal.remove(job.number)
+        if job.state.phase == "over":
+            self.journal.remove(job.number)
         self._pause = _MIN_PAUSE
         lasted = now - job.arrived if job.arrived else 0
         if self._finished_tasks(job) or lasted > min(

@@ -6,7 +6,9 @@ Only the key ``setup`` holds commands.
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Mapping
 
 _NAME = re.compile(r"[\w.@%+:,/=-]+", re.ASCII)
 """Names of queues and accounts, also lists of them and ``queue@server``."""
@@ -15,6 +17,11 @@ _INTERFACE = re.compile(r"[\w.:-]+", re.ASCII)
 
 _PATH = re.compile(r"(?:[\w./%+,=:~-]|\$\w+|\$\{\w+(?::-[\w./-]*)?\})+", re.ASCII)
 """A path, which may have variables: ``$NAME``, ``${NAME}`` or ``${NAME:-DEFAULT}``."""
+
+
+_VARIABLE = re.compile(
+    r"\$(?:(?P<plain>\w+)|\{(?P<name>\w+)(?::-(?P<default>[\w./-]*))?\})", re.ASCII
+)
 
 
 def check_name(value: str) -> str:
@@ -53,6 +60,33 @@ def check_path(value: str) -> str:
         "a path in a job script; letters, digits, /._+,=:~%- and variables such as $TMPDIR are "
         "allowed",
     )
+
+
+def expand_path(value: str, environment: Mapping[str, str] = os.environ) -> str:
+    """Return a path with its variables and a leading ``~`` replaced, as a shell does.
+
+    Raises
+    ------
+    ValueError
+        If a variable has neither a value nor a default, or the path is not absolute.
+    """
+
+    def found(variable: re.Match[str]) -> str:
+        name, default = variable["plain"] or variable["name"], variable["default"]
+        if text := environment.get(name) or default:
+            return text
+        raise ValueError(
+            f"{value!r} has the variable {name}, which is not set here; set it on all nodes, or "
+            f"give a default, for example ${{{name}:-/tmp}}"
+        )
+
+    path = os.path.expanduser(_VARIABLE.sub(found, value))
+    if "$" in path or not os.path.isabs(path):
+        raise ValueError(
+            f"{value!r} is {path!r} here, which is not an absolute path; write for example "
+            "/scratch/$USER or ${TMPDIR:-/tmp}"
+        )
+    return path
 
 
 def check_line(value: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -11,6 +12,8 @@ import psutil
 import pytest
 
 from gfrnn.cluster import Cluster, ClusterConfig, open_cluster
+from gfrnn.cluster.guarded_servers import GuardedScheduler
+from gfrnn.cluster.host_address import LOOPBACK, dashboard_options
 
 pytestmark = pytest.mark.cluster
 
@@ -135,6 +138,21 @@ def test_requests_of_others_print_nothing(page, capfd):
     ask(page, "/status")
     ask(page, "/status", method="POST")
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("dashboard", "host"),
+    [("0.0.0.0:0", "127.0.0.1"), ("127.0.0.2:0", "127.0.0.2")],
+)
+def test_the_printed_address_is_one_that_can_be_opened(dashboard, host):
+    async def printed() -> str | None:
+        options = dashboard_options(dashboard)
+        async with GuardedScheduler(host=LOOPBACK, protocol="tcp", port=0, **options) as scheduler:
+            return scheduler.page
+
+    page = asyncio.run(printed())
+    assert page is not None
+    assert urlsplit(page).hostname == host
 
 
 def test_without_a_dashboard_no_port_serves_pages():

@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -21,7 +22,13 @@ from distributed import Client, get_client
 from distributed.system import MEMORY_LIMIT
 from pydantic import ValidationError
 
-from gfrnn.cluster import ClusterConfig, ClusterError, open_cluster, planned_cluster_size
+from gfrnn.cluster import (
+    ClusterConfig,
+    ClusterError,
+    local_cluster,
+    open_cluster,
+    planned_cluster_size,
+)
 from gfrnn.cluster.worker_environment import nanny_settings
 from gfrnn.cluster.worker_memory import memory_limit
 from gfrnn_testing.waiting import eventually
@@ -205,6 +212,39 @@ def test_a_local_cluster_is_as_configured_and_ends(monkeypatch):
     assert eventually(lambda: not any(psutil.pid_exists(pid) for pid in pids.values()))
     with pytest.raises(ValueError, match="No global client"):
         get_client()
+
+
+@pytest.mark.cluster
+def test_signals_while_a_local_cluster_starts_are_late_and_do_not_end_its_workers(monkeypatch):
+    received: list[int] = []
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2]
+    start = local_cluster._start
+
+    def interrupted(*arguments: Any) -> Any:
+        cluster = start(*arguments)
+        for each in family():  # as a batch system does: to all processes of a job
+            for number in numbers:
+                each.send_signal(number)
+        assert received == []
+        return cluster
+
+    monkeypatch.setattr(local_cluster, "_start", interrupted)
+    done = threading.Event()  # a thread that runs before takes signals that others block
+    threading.Thread(target=done.wait, daemon=True).start()
+    before = {each: signal.signal(each, lambda sent, _: received.append(sent)) for each in numbers}
+    try:
+        with open_cluster(local()) as cluster:
+            assert sorted(received) == sorted(numbers)
+            (worker,) = cluster.client.run(os.getpid).values()
+            for number in numbers:
+                os.kill(worker, number)
+            assert cluster.client.submit(os.getpid).result() == worker
+            assert len(family()) == 3  # with the tracker of resources of multiprocessing
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
+    finally:
+        done.set()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @pytest.mark.cluster

@@ -52,3 +52,24 @@ def test_a_job_on_the_machine_that_submitted_it_needs_no_jump():
     assert ssh_tunnel_command(LOCAL, {"SLURM_SUBMIT_HOST": "node7"}) == (
         "ssh -N -L 8787:127.0.0.1:8787 ada@node7"
     )
+
+
+@pytest.mark.parametrize("error", [KeyError, OSError])
+def test_a_user_without_a_name_is_left_out(error, monkeypatch):
+    def no_name() -> str:
+        raise error("getpwuid(): uid not found: 1234")
+
+    monkeypatch.setattr(getpass, "getuser", no_name)
+    assert ssh_tunnel_command(FAR, {}) == "ssh -N -L 9000:10.1.2.3:9000 node7.cluster.org"
+    assert ssh_tunnel_command(LOCAL, {"SLURM_SUBMIT_HOST": "login1"}) == (
+        "ssh -N -L 8787:127.0.0.1:8787 -J login1 node7.cluster.org"
+    )
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "[::]"])
+def test_a_page_on_all_interfaces_is_forwarded_from_this_machine(host):
+    page = f"http://{host}:8787/gfrnn"
+    assert ssh_tunnel_command(page, {}) is None
+    assert ssh_tunnel_command(page, {"SLURM_SUBMIT_HOST": "login1"}) == (
+        "ssh -N -L 8787:127.0.0.1:8787 -J ada@login1 ada@node7.cluster.org"
+    )

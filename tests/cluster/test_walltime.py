@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,7 +27,6 @@ from gfrnn.cluster.walltime import format_clock, parse_clock, parse_walltime
         ("0:30:00", 1800),
         ("100:00:00", 360000),
         ("1-12:00:00", 129600),
-        (43200, 43200),  # as YAML reads 12:00:00 without quotes
     ],
 )
 def test_times_are_read(text, seconds):
@@ -41,9 +41,11 @@ def test_text_that_is_no_duration_is_refused_with_an_example(text):
         parse_walltime(text)
 
 
-def test_what_yaml_makes_of_half_a_time_is_refused():
-    with pytest.raises(ValueError, match="720 is ambiguous.*for example 12min"):
-        parse_walltime(720)  # 12:00 without quotes
+@pytest.mark.parametrize("written", ["12:00", "72:00", "12:00:00", "7200"])
+def test_what_yaml_makes_of_a_time_without_quotes_is_refused(written):
+    number = yaml.safe_load(written)
+    with pytest.raises(ValueError, match=f"^{number} is ambiguous.*72h or '72:00:00' in quotes"):
+        parse_walltime(number)
 
 
 @given(st.integers(0, 10**7))

@@ -1,4 +1,7 @@
-"""PBS (OpenPBS, PBS Professional, Torque): options of its jobs, queue and time left."""
+"""PBS (OpenPBS, PBS Professional): options of its jobs, queue and time left.
+
+Torque is not supported, as it has no ``select``.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,9 +50,12 @@ class SlurmSystem(BatchSystem):
         return ["squeue", "-h", "--states=all", "-o", "%A %T %r", f"--jobs={','.join(jobs)}"]
 
     def job_end(self, environment: Mapping[str, str]) -> float | None:
-        """Return the end that recent versions put into the environment."""
-        end = environment.get("SLURM_JOB_END_TIME")
-        return float(end) if end else None
+        """Return the end that recent versions put into the environment, if it is a time."""
+        try:
+            end = float(environment.get("SLURM_JOB_END_TIME", ""))
+        except ValueError:
+            return None
+        return end if math.isfinite(end) else None
 
     def time_left_command(self, environment: Mapping[str, str]) -> list[str]:
         """Return the command that shows the time left as ``D-HH:MM:SS``."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 
+import dask
 import pytest
 from pydantic import ValidationError
 
 from gfrnn.cluster import ClusterConfig, ClusterError, open_cluster, planned_cluster_size
-from gfrnn.cluster.certificates import certificates_in
+from gfrnn.cluster.certificates import certificates_in, new_certificates
 from gfrnn.cluster.config import BATCH_KINDS
 
 LEAST = {"workers": 2, "memory": "1GiB"}
@@ -49,7 +50,8 @@ def test_workers_and_memory_are_needed(kind, left_out):
         ({"kind": "slurm", "workers": 10, "per_job": 4}, "10 is not a multiple of per_job, 4"),
         ({"kind": "slurm", "walltime": "59s"}, "walltime: 59s is less than 60 s"),
         ({"kind": "slurm", "walltime": "12:00"}, "walltime"),
-        ({"kind": "slurm", "walltime": 720}, "720 is ambiguous without a unit"),
+        ({"kind": "slurm", "walltime": 4320}, "4320 is ambiguous without a unit"),
+        ({"kind": "slurm", "queue_wait": 7200}, "7200 is ambiguous without a unit"),
         ({"kind": "slurm", "queue_wait": "long"}, "queue_wait"),
         ({"kind": "slurm", "queue_wait": "-1h"}, "'-1h' is negative; write for example 1h"),
         ({"kind": "slurm", "threads": 0}, "threads"),
@@ -114,4 +116,35 @@ def test_missing_certificates_are_named(tmp_path, missing):
         (tmp_path / name).write_text("")
     config = ClusterConfig(kind="existing", address="tls://h:1", certificates=str(tmp_path))
     with pytest.raises(ClusterError, match=rf"cluster\.certificates: .*{missing} does not exist"):
+        open_cluster(config).__enter__()
+
+
+@pytest.mark.parametrize("broken", ["certificate.pem", "key.pem", "ca.pem"])
+def test_broken_certificates_are_named(tmp_path, broken):
+    good = new_certificates()
+    (tmp_path / "certificate.pem").write_text(good.tls_ca_file)
+    (tmp_path / "ca.pem").write_text(good.tls_ca_file)
+    (tmp_path / "key.pem").write_text(good.tls_client_key)
+    config = ClusterConfig(
+        kind="existing", address="tls://127.0.0.1:1", certificates=str(tmp_path), timeout=0.2
+    )
+    with pytest.raises(ClusterError, match="no scheduler answers"):
+        open_cluster(config).__enter__()
+    (tmp_path / broken).write_text("not a certificate\n")
+    with pytest.raises(
+        ClusterError,
+        match=rf"^cluster\.certificates: the files in {tmp_path} cannot be used \(.*PEM files",
+    ):
+        open_cluster(config).__enter__()
+
+
+def test_broken_certificates_of_dask_s_configuration_are_named(tmp_path):
+    (tmp_path / "a.pem").write_text("not a certificate\n")
+    file = str(tmp_path / "a.pem")
+    config = ClusterConfig(kind="existing", address="tls://127.0.0.1:1", timeout=0.2)
+    tls = {f"distributed.comm.tls.{key}": file for key in ("ca-file", "client.cert", "client.key")}
+    with (
+        dask.config.set(tls),
+        pytest.raises(ClusterError, match=r"^distributed\.comm\.tls in Dask's configuration: "),
+    ):
         open_cluster(config).__enter__()

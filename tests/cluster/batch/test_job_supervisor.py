@@ -150,9 +150,24 @@ def test_a_job_that_is_not_known_yet_is_waited_for(play):
         world.leave("worker-0")
         await asyncio.sleep(0.03)
         assert world.journal == ["+0", "+1"]
-        await world.until(lambda: "-0" in world.journal)
+        await world.until(lambda: "+2" in world.journal)
 
-    play(scene)
+    # It is replaced, and cancelled at the end, as nothing says that it is over.
+    assert "-0" not in play(scene).journal
+
+
+def test_a_job_that_was_not_listed_stays_when_the_batch_system_does_not_answer(play):
+    async def scene(world):
+        del world.states["0"]
+        world.leave("worker-0")
+        await world.until(lambda: world.supervisor._jobs[0].state == UNKNOWN)
+        world.states = None
+        await asyncio.sleep(0.7)  # more than the lag of the queue
+        assert [job.number for job in world.supervisor._jobs] == ["0", "1"]
+
+    world = play(scene, timeout=30)
+    assert world.journal == ["+0", "+1"]
+    assert world.supervisor.error is None
 
 
 def test_a_worker_that_reconnects_soon_changes_nothing(play):

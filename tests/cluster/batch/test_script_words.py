@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from gfrnn.cluster import ClusterConfig
-from gfrnn.cluster.batch.script_words import check_name, check_path
+from gfrnn.cluster.batch.script_words import check_name, check_path, expand_path
 
 LEAST = {"kind": "slurm", "workers": 1, "memory": "1GiB"}
 WORDS = ("queue", "account", "interface", "scheduler_interface", "spill", "python")
@@ -112,3 +112,42 @@ def test_a_shell_runs_no_command_in_an_accepted_path(value):
     )
     assert done.stderr == ""
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "/scratch/a_b.c-d",
+        "$SET/x",
+        "${SET}/x",
+        "${SET:-/tmp}/$USER",
+        "${UNSET:-/tmp}/x",
+        "${EMPTY:-/tmp}",
+        "$SET.$USER-1",
+        "~/spill",
+        "~",
+    ],
+)
+def test_paths_are_expanded_as_by_a_shell(value, monkeypatch):
+    known = {"SET": "/data", "EMPTY": "", "USER": "ada", "HOME": "/home/ada"}
+    monkeypatch.setenv("HOME", known["HOME"])
+    shell = subprocess.run(
+        ["/bin/sh", "-c", f"printf %s {check_path(value)}"],
+        env=known, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert expand_path(value, known) == shell.stdout
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("$UNSET/x", "has the variable UNSET, which is not set here; .*UNSET:-/tmp"),
+        ("/a/${EMPTY}", "has the variable EMPTY"),
+        ("spill", "'spill' is 'spill' here, which is not an absolute path"),
+        ("${UNSET:-tmp}/x", "is 'tmp/x' here"),
+        ("/a/$", "not an absolute path"),
+    ],
+)
+def test_paths_that_are_not_known_here_are_refused(value, message):
+    with pytest.raises(ValueError, match=message):
+        expand_path(value, {"EMPTY": ""})
