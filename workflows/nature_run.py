@@ -19,6 +19,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.reduction.progress import Progress, ProgressUpdate
 from gfrnn.pipeline.storage import consolidate, write_whole
 from gfrnn_core.systems import TwoLayerQG
@@ -90,7 +91,7 @@ def write_nature(
     ------
     ValueError
         If a parameter is out of its range.
-    FileExistsError
+    RunError
         If `path` exists and is not to be replaced (no `overwrite`), or is not a zarr store.
     FloatingPointError
         If the simulation diverges.
@@ -162,10 +163,12 @@ def _check_target(target: Path, overwrite: bool) -> None:
     if not target.exists():
         return
     if not overwrite:
-        raise FileExistsError(f"path: {target} exists; pass overwrite=True to replace it")
+        raise RunError(f"{target}: exists; choose another path, or replace it (overwrite=True)")
     # Replacing deletes the folder, so it must not hold anything else.
     if not (target / "zarr.json").is_file():
-        raise FileExistsError(f"path: {target} exists and is not a zarr store; choose another path")
+        raise RunError(
+            f"{target}: exists and is no zarr 3 store, which alone is replaced; choose another path"
+        )
 
 
 def _times(start: str, years: int, days: int | None) -> NDArray[np.int64]:

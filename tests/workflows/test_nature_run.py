@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 import zarr
 
+from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.reduction.progress import ProgressUpdate
 from gfrnn.workflows.nature_run import reference_profile, write_nature
 from gfrnn_core.systems import TwoLayerQG
@@ -133,7 +134,7 @@ def test_years_are_calendar_years(tmp_path):
 def test_an_existing_path_is_refused_and_kept(tmp_path):
     path = short(tmp_path / "a.zarr", seed=1)
     before = xr.open_zarr(path).geopotential.values
-    with pytest.raises(FileExistsError, match="overwrite"):
+    with pytest.raises(RunError, match="overwrite"):
         short(path, seed=2)
     np.testing.assert_array_equal(xr.open_zarr(path).geopotential.values, before)
     short(path, seed=2, overwrite=True)
@@ -143,7 +144,7 @@ def test_an_existing_path_is_refused_and_kept(tmp_path):
 def test_overwrite_deletes_only_stores(tmp_path):
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "thesis.txt").write_text("years of work")
-    with pytest.raises(FileExistsError, match="not a zarr store"):
+    with pytest.raises(RunError, match="no zarr 3 store"):
         short(tmp_path / "results", overwrite=True)
     assert (tmp_path / "results" / "thesis.txt").exists()
 

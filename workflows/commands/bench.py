@@ -228,7 +228,7 @@ def peers(
     for result, tables in comparisons.run(names, quick, rounds, folder, console.print, models):
         failed |= result.failed
         for table in tables:
-            console.print(table)
+            show_table(console, table)
     if failed:
         raise typer.Exit(1)
 

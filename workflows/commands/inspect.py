@@ -56,10 +56,10 @@ def inspect(
     [bold]gfrnn inspect runs/my[/bold]
     """
     if runs := [path for path in data if (Path(path) / "experiment.yaml").is_file()]:
-        if len(data) > 1 or save is not None or level:
+        if len(data) > 1 or save is not None or level or name is not None:
             raise ConfigError(
                 f"{runs[0]}: is the folder of a run, whose data are compared with its record; give "
-                "it alone, without --save and --level"
+                "it alone, without --save, --level and --name"
             )
         _compare_data(Path(runs[0]))
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,6 +17,9 @@ from gfrnn.pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
     from gfrnn.cluster import ClusterConfig
+
+_MOST_LINKS = 40
+"""Links that Linux follows from one path."""
 
 ExperimentFile = Annotated[
     Path | None,
@@ -210,26 +213,48 @@ def _cluster_places(file: Path) -> dict[str, tuple[int, int]]:
 
 
 def _check_author(place: Path, kind: str) -> None:
-    """Check that nobody else controls the file of an experiment; root may.
+    """Check that nobody else controls the file of an experiment or its folder; root may.
+
+    Who controls the folder can put another file, or a link, into the place of one that was read.
 
     Raises
     ------
     ConfigError
     """
     file = place / "experiment.yaml" if place.is_dir() else place
-    if not file.exists():
-        return  # the experiment comes from no file
-    found = file.stat()
+    for path in _followed(file.absolute()):
+        problem = _foreign(path.parent, "the folder") or _foreign(path, "the file")
+        if problem:
+            raise ConfigError(
+                f"{file}: cluster: {problem}, and a section of the kind {kind} can run commands as "
+                "you; read it, and give its keys in a file of your own as --cluster FILE"
+            )
+
+
+def _followed(path: Path) -> Iterator[Path]:
+    """Yield a path and, where it is a link, all that it leads to."""
+    for _ in range(_MOST_LINKS):
+        yield path
+        if not path.is_symlink():
+            return
+        path = path.parent / path.readlink()
+
+
+def _foreign(path: Path, what: str) -> str:
+    """Describe how others control a file, link or folder; empty if they do not or it is missing."""
+    try:
+        found = path.stat() if what == "the folder" else path.lstat()
+    except OSError:
+        return ""  # the experiment comes from no file
     if found.st_uid not in (os.getuid(), 0):
-        problem = f"belongs to the user {_user_name(found.st_uid)}"
-    elif found.st_mode & stat.S_IWOTH:
-        problem = "can be changed by every user (its mode allows others to write)"
-    else:
-        return
-    raise ConfigError(
-        f"{file}: cluster: the file {problem}, and a section of the kind {kind} can run commands "
-        "as you; read it, and give its keys in a file of your own as --cluster FILE"
+        return f"{what} {path} belongs to the user {_user_name(found.st_uid)}"
+    # The mode of a link says nothing. Under a sticky folder, only owners rename and remove.
+    free = stat.S_ISLNK(found.st_mode) or (
+        stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
     )
+    if found.st_mode & stat.S_IWOTH and not free:
+        return f"{what} {path} can be changed by every user (its mode allows others to write)"
+    return ""
 
 
 def _user_name(uid: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -69,7 +70,8 @@ def refit(
 
     set_time_limit(stop_before, stop_after)
     folder = folder_of_run(folder)
-    work = Refit.prepare(
+    prepare = partial(
+        Refit.prepare,
         folder,
         output,
         without=without,
@@ -78,17 +80,11 @@ def refit(
         balance=None if balance is None else parse_numbers("--balance", balance),
         force=force,
     )
-    if work.done:
-        run = work.run()
-        add_results(folder=run.folder, model=run.model, skipped=True)
-        print_product(console, "refit", f"{run.model} (done before, skipped)")
-        return
-    options = ClusterOptions(cluster, workers, memory, scheduler)
-    config = options.config(work.experiment.cluster, str(folder))
-    with open_model_change(work, "refit", config, console) as progress:
+    configure = ClusterOptions(cluster, workers, memory, scheduler).config
+    with open_model_change(prepare, "refit", folder, configure, console) as (work, progress):
         run = work.run(progress)
-    add_results(folder=run.folder, model=run.model, skipped=False)
-    print_product(console, "refit", run.model)
+    add_results(folder=run.folder, model=run.model, skipped=work.done)
+    print_product(console, "refit", f"{run.model}{' (done before, skipped)' * work.done}")
 
 
 def update(
@@ -136,12 +132,8 @@ def update(
     set_time_limit(stop_before, stop_after)
     folder = folder_of_run(folder)
     part = None if period is None else checked(Period, period, "--period")
-    work = Update.prepare(folder, data, output, forget=forget, period=part)
-    if work.done:
-        print_update(work.run(), data, console, skipped=True)
-        return
-    options = ClusterOptions(cluster, workers, memory, scheduler)
-    config = options.config(work.experiment.cluster, str(folder))
-    with open_model_change(work, "update", config, console) as progress:
+    prepare = partial(Update.prepare, folder, data, output, forget=forget, period=part)
+    configure = ClusterOptions(cluster, workers, memory, scheduler).config
+    with open_model_change(prepare, "update", folder, configure, console) as (work, progress):
         run = work.run(progress)
-    print_update(run, data, console)
+    print_update(run, data, console, skipped=work.done)

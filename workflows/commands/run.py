@@ -108,6 +108,15 @@ def fit(
         set_time_limit(stop_before, stop_after)
         run_stages.run_one("fit", file, output, force, options, strict)
         return
+    given = {
+        "--output": output,
+        "--force": force,
+        "--strict": strict,
+        "--stop-before": stop_before,
+        "--stop-after": stop_after,
+    }
+    if other := next((name for name, value in given.items() if value), None):
+        raise ConfigError(f"--plan: computes and writes nothing; leave {other} out")
     from gfrnn.workflows.commands.run_stages import load_given
     from gfrnn.workflows.session.fit_plan import show_plan
 

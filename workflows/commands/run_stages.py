@@ -13,6 +13,7 @@ from gfrnn.pipeline import Experiment, Run
 from gfrnn.pipeline.config.section import Period, checked
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.reduction.progress import ProgressUpdate
+from gfrnn.pipeline.runs.folder import RunFolder
 from gfrnn.pipeline.runs.new_period import NewPeriod
 from gfrnn.pipeline.runs.record import STAGES
 from gfrnn.pipeline.verification.scores import open_scores
@@ -109,10 +110,17 @@ def forecast_period(
     """Forecast another period with the model of the run in a folder, into a folder of its own."""
     source = _folder_of_run("--period", folder)
     chosen = checked(Period, period, "--period")
-    new = NewPeriod.prepare(
-        source, chosen, output, every=every, horizon=horizon, members=members, data=data
+    prepare = partial(
+        NewPeriod.prepare,
+        source,
+        chosen,
+        output,
+        every=every,
+        horizon=horizon,
+        members=members,
+        data=data,
     )
-    return _forecast_new(new, force, options)
+    return _forecast_new(prepare, source, force, options)
 
 
 def forecast_once(
@@ -127,13 +135,17 @@ def forecast_once(
 ) -> Run:
     """Forecast from one time with the model of the run in a folder, into a folder of its own."""
     source = _folder_of_run("--init", folder)
-    new = NewPeriod.from_initial_time(
-        source, init, output, horizon=horizon, members=members, data=data
-    )
-    start = f"{new.experiment.periods.test.start:%Y-%m-%dT%H:%M}"
-    newer = f" (newer times are incomplete: {new.note})" if new.note else ""
-    print_product(console, "initial time", f"{start}{newer}")
-    return _forecast_new(new, force, options)
+
+    def prepare() -> NewPeriod:
+        new = NewPeriod.from_initial_time(
+            source, init, output, horizon=horizon, members=members, data=data
+        )
+        start = f"{new.experiment.periods.test.start:%Y-%m-%dT%H:%M}"
+        newer = f" (newer times are incomplete: {new.note})" if new.note else ""
+        print_product(console, "initial time", f"{start}{newer}")
+        return new
+
+    return _forecast_new(prepare, source, force, options)
 
 
 def _folder_of_run(option: str, folder: Path | None) -> Path:
@@ -147,9 +159,26 @@ def _folder_of_run(option: str, folder: Path | None) -> Path:
     return folder
 
 
-def _forecast_new(new: NewPeriod, force: bool, options: ClusterOptions) -> Run:
-    config = options.config(new.experiment.cluster, str(new.source.folder))
-    return _run_stage("forecast", cache(new.run), new.experiment, new.folder, config, force)
+def _forecast_new(
+    prepare: Callable[[], NewPeriod], source: Path, force: bool, options: ClusterOptions
+) -> Run:
+    """Forecast a new period of the run in the folder ``source``.
+
+    In an allocation only the driver's process prepares it, and until then its folder is not known.
+    """
+    prepare = cache(prepare)
+    experiment = RunFolder(source).stored_experiment()
+    config = options.config(experiment.cluster, str(source))
+    folder = source if config.in_allocation else prepare().folder
+    return _run_stage(
+        "forecast",
+        cache(lambda: prepare().run()),
+        experiment,
+        folder,
+        config,
+        force,
+        destination=lambda: prepare().folder,
+    )
 
 
 def _run_stage(
@@ -159,6 +188,7 @@ def _run_stage(
     folder: Path,
     config: ClusterConfig,
     force: bool,
+    destination: Callable[[], Path] | None = None,
 ) -> Run:
     if run := _finished_run(create, (stage,), config, force):
         return run
@@ -171,9 +201,17 @@ def _run_stage(
     replace = force and stage == "fit"
     with (
         open_run(
-            create, experiment, folder, config, console, stage=stage, force=replace, again=force
+            create,
+            experiment,
+            folder,
+            config,
+            console,
+            stage=stage,
+            force=replace,
+            again=force,
+            destination=destination,
         ) as (run, progress),
-        record_performance(folder, stage, console),
+        record_performance(run.folder, stage, console),
     ):
         compute_stage(run, stage, force, progress, console)
     return run

@@ -141,7 +141,11 @@ def compare_folders(
         raise ConfigError("compare: needs two folders of verified forecasts or more")
     if output is not None:
         check_writable_file(output)
-    stores = {name: RunFolder(folder).statistics for name, folder in _named(folders).items()}
+    named = {name: RunFolder(folder) for name, folder in _named(folders).items()}
+    for own in named.values():
+        if own.holds_run:  # others are verifications of forecasts without a run
+            own.check_verified()
+    stores = {name: own.statistics for name, own in named.items()}
     found = compare(stores, channels)
     add_results(
         changes=score_records(found, "run", "channel"),

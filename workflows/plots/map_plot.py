@@ -39,7 +39,7 @@ def plot_maps(plotted: PlottedRun, start: int, lead: int, channels: Sequence[Cha
     fields = []
     for channel in channels:
         own, (units, factor) = grid.channels.index(channel), plotted.unit(channel)
-        forecast = plotted.member_fields(channel, start, lead).mean("number").values
+        forecast = plotted.member_fields(channel, start, lead).mean("number", skipna=False).values
         fields.append(MapField(channel, units, forecast, factor * truth[own], factor * mean[own]))
     step = plotted.step
     which = f"{time_label(plotted.initial[start], step)} {lead_label(plotted.leads[lead])}"

@@ -137,9 +137,9 @@ class PlottedRun:
         wanted = checked(Period, (text, text), "--time")
         inside = np.flatnonzero(wanted.mask(self.initial))
         if self.step.monthly:
-            inside = np.flatnonzero(
-                self.initial.astype("datetime64[M]") == np.datetime64(wanted.start, "M")
-            )
+            months = self.initial.astype("datetime64[M]")
+            ends = [np.datetime64(end, "M") for end in (wanted.start, wanted.end)]
+            inside = np.flatnonzero((months >= ends[0]) & (months <= ends[1]))
         if len(inside) == 1:
             return int(inside[0])
         if len(inside):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from gfrnn.pipeline.data.area_index import index_channel, index_weights
 from gfrnn.pipeline.data.grid import Channel
+from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.verification.statistics_store import open_statistics
 from gfrnn.workflows.plots.plotted_run import PlottedRun
 from gfrnn.workflows.report.display_units import display_unit
@@ -140,9 +141,15 @@ def plot_index_history(plotted: PlottedRun, lead: str | None, name: str) -> Figu
     Raises
     ------
     RunError
-        If the forecasts have not been verified.
+        If the forecasts have not been verified, or without this index.
     """
+    plotted.run.check_verified()
     statistics = open_statistics(plotted.run.statistics)
+    if name not in statistics.get("index", ()):
+        raise RunError(
+            f"{plotted.run.statistics}: has no index {name}, which was added to "
+            "verification.indices later; run `gfrnn verify` first"
+        )
     leads = statistics["prediction_timedelta"].values
     place = plotted.lead_of(lead, leads)
     own = statistics.sel(index=name).isel(prediction_timedelta=place)

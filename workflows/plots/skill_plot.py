@@ -30,6 +30,7 @@ def plot_skill(run: Run, channels: Sequence[Channel]) -> Figure:
     RunError
         If the run is not verified.
     """
+    run.check_verified()
     scores = run.scores()
     leads = scores["prediction_timedelta"].values
     figure = Figure(figsize=(_SIZE[0] * len(channels), _SIZE[1]))

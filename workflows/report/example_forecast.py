@@ -242,7 +242,7 @@ def channel_map(forecast: xr.Dataset, channel: Channel) -> Array:
     """
     field = of_channel(forecast, channel)
     if NUMBER in field.dims:
-        field = field.mean(NUMBER)
+        field = field.mean(NUMBER, skipna=False)
     return field.transpose("latitude", "longitude").values.astype(float)
 
 

@@ -196,18 +196,25 @@ def _quantile_picture(own: PlaceValues, limits: Sequence[float]) -> Picture:
 
 @matplotlib.rc_context(STYLE)
 def _probability_picture(own: PlaceValues, limit: float) -> Picture:
-    """Plot the part of the members with an event, and whether it happened, against lead."""
+    """Plot the part of the members with an event, and whether it happened, against lead.
+
+    Leads from which on the forecast has diverged have no probability.
+    """
     unit = unit_label(own.units)
     label = f"{heading(own.channel)} of at least {limit:g} {unit}"
     figure, panel, times = lead_panel(own.leads, f"\N{GREATER-THAN OR EQUAL TO} {limit:g} {unit}")
-    share = (own.members >= limit).mean(axis=0)
+    diverged = np.isnan(own.members).any(axis=0)
+    share = np.where(diverged, np.nan, (own.members >= limit).mean(axis=0))
     width = 0.7 * float(np.diff(times).min()) if len(times) > 1 else 0.5
     panel.bar(times, 100 * share, width=width, color=_OWN, alpha=0.45)
     panel.plot(times, 100.0 * (own.truth >= limit), "o", color="0.1", markersize=3.5, clip_on=False)
+    for time in times[diverged]:
+        panel.text(time, 50, "diverged", rotation=90, ha="center", va="center", color="0.3")
     panel.set_ylim(0, 100)
     panel.yaxis.set_major_formatter(PercentFormatter(decimals=0))
     words = ", ".join(
-        f"{100 * part:.0f} % at {lead_label(lead)}, it {'happened' if real >= limit else 'did not'}"
+        f"{'diverged' if np.isnan(part) else f'{100 * part:.0f} %'} at {lead_label(lead)}, it "
+        f"{'happened' if real >= limit else 'did not'}"
         for part, lead, real in zip(share, own.leads, own.truth, strict=True)
     )
     return embed(figure, f"Probability of {label}: {words}.")

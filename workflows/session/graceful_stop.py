@@ -74,7 +74,7 @@ class _StopState:
     limit : str
         Reason to give when the timer expires.
     announcement : str
-        Line that states when the work stops; empty without a time limit.
+        Lines that state when the work stops; empty without a time limit.
     started : bool
         Whether the timer was started, if there is a limit.
     """
@@ -199,13 +199,22 @@ def _start_timer() -> None:
     if _state.started:
         return
     _state.started = True
-    found = _after(_state.after), _before(_state.before, job_limit())
+    limit, notes = job_limit(), []
+    if _state.before is None and limit is not None and limit.seconds <= 0:
+        # The job runs in spite of that, so what it is told is old or wrong.
+        notes.append(
+            f"the end of {limit.job} has passed; it is not known when it ends, so the work does "
+            "not stop before (--stop-after sets a limit)"
+        )
+        limit = None
+    found = _after(_state.after), _before(_state.before, limit)
     limits = [each for each in found if each is not None]
     if limits:
         seconds, _state.limit, margin = min(limits)
         when = time.strftime("%H:%M:%S", time.localtime(time.time() + seconds))
-        _state.announcement = f"stops at {when}{margin}"
+        notes.append(f"stops at {when}{margin}")
         signal.setitimer(signal.ITIMER_REAL, seconds)
+    _state.announcement = "\n".join(notes)
 
 
 def _after(given: str | None) -> tuple[float, str, str] | None:

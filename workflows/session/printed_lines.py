@@ -22,9 +22,15 @@ def print_warning(console: Console, message: str) -> None:
 
 
 def print_dashboard(console: Console, address: str | None) -> None:
-    """Print the address of a dashboard, if there is one."""
-    if address:
-        console.print(f"dashboard: {address}", highlight=False, markup=False)
+    """Print the address of a dashboard, if there is one, and how it is reached from elsewhere."""
+    if not address:
+        return
+    # Only commands that have a cluster need it, which have imported what it imports.
+    from gfrnn.cluster.ssh_tunnel import ssh_tunnel_command
+
+    console.print(f"dashboard: {address}", highlight=False, markup=False)
+    if command := ssh_tunnel_command(address):
+        console.print(f"from elsewhere: {command}", highlight=False, markup=False)
 
 
 def print_cluster_line(console: Console, line: str) -> None:

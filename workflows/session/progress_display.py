@@ -40,6 +40,8 @@ def show_progress(console: Console) -> Iterator[Progress]:
     )
     with Bars(*columns, console=console) as bars:
         open_bars: dict[str, TaskID] = {}
+        found: dict[str, int] = {}
+        rows_before: dict[str, float] = {}  # of the time in which parts were found last
 
         def show(update: ProgressUpdate) -> None:
             name, done, total = update.name, update.done, update.total
@@ -48,12 +50,17 @@ def show_progress(console: Console) -> Iterator[Progress]:
             if name not in open_bars:
                 open_bars[name] = bars.add_task(_label(update), total=total, rate="")
             bar = open_bars[name]
+            if update.found != found.get(name, 0):  # which took no time, and tells of none
+                found[name] = update.found
+                bars.reset(bar, completed=done)
+                rows_before[name] = update.rows
             elapsed = bars.tasks[bar].elapsed
-            rate = _rate(update.rows, elapsed)
+            rate = _rate(update.rows - rows_before.get(name, 0.0), elapsed)
             label = _label(update)
             bars.update(bar, completed=done, total=total, rate=rate, description=label)
             if done >= total:  # the same stage may start again, for the next candidate
                 del open_bars[name]
+                found.pop(name, None), rows_before.pop(name, None)
 
         yield show
 
@@ -92,8 +99,9 @@ def _plain_lines(console: Console) -> Progress:
         printed[name] = now
         elapsed = now - started[name]
         parts = [f"{_label(update)}: {done} of {total}", human_duration(elapsed)]
-        if done < total:
-            parts.append(f"{human_duration(elapsed / done * (total - done))} left")
+        if update.found < done < total:  # what was found has taken no time
+            each = elapsed / (done - update.found)
+            parts.append(f"{human_duration(each * (total - done))} left")
         if rate := _rate(update.rows, elapsed):
             parts.append(rate)
         console.print(", ".join(parts), highlight=False)

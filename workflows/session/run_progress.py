@@ -78,8 +78,11 @@ class StageProgress:
         last = self._part
         if last is None or (last.done >= last.total and update.done == 0):
             self._start_part(now)
+        known = 0 if self._part is None else self._part.found
         self._part = update
         before = self._before
+        if update.found > known:  # which took no time, so that rates begin here
+            self.samples.clear()
         self.saved = self._saved_before + update.saved
         self.total = max(self.total, int(before.done) + update.total)
         self._append(
@@ -96,7 +99,7 @@ class StageProgress:
             self.started = None
 
     def _start_part(self, now: float) -> None:
-        self.started, self._saved_before = now, self.saved
+        self.started, self._saved_before, self._part = now, self.saved, None
         if self.samples:
             self._before = self.samples[-1]
 
@@ -124,7 +127,8 @@ class StageProgress:
         running = 0.0 if self.started is None else now - self.started
         left = 0.0 if self.finished else None
         if not self.finished and (rate := self.rate("done")):
-            left = max(0.0, (self.total - self.done) / rate - (now - self.samples[-1].time))
+            left = (self.total - self.done) / rate - (now - self.samples[-1].time)
+            left = left if left > 0 else None  # it takes longer than it should
         return StageSnapshot(self.name, self.done, self.total, self.seconds + running, left)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import partial
+from contextlib import contextmanager, nullcontext
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -19,11 +19,11 @@ from gfrnn.cluster import ClusterConfig, open_cluster, planned_cluster_size
 from gfrnn.cluster.dashboard import open_page
 from gfrnn.cluster.human_units import human_duration
 from gfrnn.cluster.performance_report import write_performance_report
-from gfrnn.cluster.ssh_tunnel import ssh_tunnel_command
 from gfrnn.pipeline import Experiment, Run
 from gfrnn.pipeline.errors import without_passwords
 from gfrnn.pipeline.forecasting.divergence import divergences
 from gfrnn.pipeline.forecasting.forecast_store import LIMITED
+from gfrnn.pipeline.runs.folder import RunFolder
 from gfrnn.pipeline.runs.run import StageOutcome
 from gfrnn.pipeline.training.model_notes import ModelNotes
 from gfrnn.workflows.report.better_references import better_on_validation
@@ -43,6 +43,8 @@ from gfrnn.workflows.session.run_progress import RunProgress
 if TYPE_CHECKING:
     from gfrnn.pipeline.runs.refit import Refit
     from gfrnn.pipeline.runs.update import Update
+
+ModelChange = TypeVar("ModelChange", "Refit", "Update")
 
 # Ratio of the RMSE of a climatology to that of a mean from which on it is said. Harmonics of data
 # without a cycle have sampling errors, which make it slightly larger than 1.
@@ -64,6 +66,7 @@ def open_run(
     stage: str | None = None,
     force: bool = False,
     again: bool = False,
+    destination: Callable[[], Path] | None = None,
 ) -> Iterator[tuple[Run, RunProgress]]:
     """Create a run, check it, and open a cluster for it with a display of its progress.
 
@@ -84,6 +87,8 @@ def open_run(
         Whether a run of another experiment may be replaced.
     again : bool
         Whether the stage that is computed alone replaces what it has made before.
+    destination : callable, optional
+        As for :func:`open_monitored_cluster`.
     """
 
     def checked() -> Run:
@@ -98,10 +103,9 @@ def open_run(
 
     # Check before the cluster starts. In an allocation, only the driver's process may do so.
     run = None if config.in_allocation else checked()
-    with open_monitored_cluster(config, console, experiment, folder, later=later) as (
-        cluster,
-        progress,
-    ):
+    with open_monitored_cluster(
+        config, console, experiment, folder, destination=destination, later=later
+    ) as (cluster, progress):
         run = run or checked()
         run.describe_cluster(cluster)
         run.progress = progress
@@ -115,7 +119,7 @@ def open_monitored_cluster(
     experiment: Experiment,
     folder: Path,
     *,
-    destination: Path | None = None,
+    destination: Callable[[], Path] | None = None,
     later: Sequence[str] = (),
 ) -> Iterator[tuple[dict[str, Any], RunProgress]]:
     """Open a cluster with a dashboard page and a display of progress.
@@ -127,8 +131,9 @@ def open_monitored_cluster(
     experiment : Experiment
     folder : Path
         Folder of an existing run.
-    destination : Path, optional
-        Folder of the results; default `folder`.
+    destination : callable, optional
+        Returns the folder of the results, by default `folder`. It is called once the cluster is
+        open: in an allocation, only in the driver's process.
     later : sequence of str
         Stages that follow those which the pipeline announces itself.
 
@@ -148,32 +153,57 @@ def open_monitored_cluster(
         if config.in_allocation:  # only the driver's process gets here
             print_time_limit(console)
         client = cluster.client
-        results = (destination or folder).absolute()
+        results = (folder if destination is None else destination()).absolute()
         progress = RunProgress(experiment.name, str(results), later, stop_at_progress(display))
         progress.peak = MatmulRate(client, experiment.model.precision)
         warn = partial(print_warning, console)
         with open_page(client, cluster.dashboard, progress.snapshot, warn) as page:
             if page:
                 progress.changed = page.request_update
-            if address := page.address if page else cluster.dashboard:
-                print_dashboard(console, address)
-                if command := ssh_tunnel_command(address):
-                    console.print(f"from elsewhere: {command}", highlight=False)
+            print_dashboard(console, page.address if page else cluster.dashboard)
             yield cluster.describe(), progress
 
 
 @contextmanager
 def open_model_change(
-    work: Refit | Update, command: str, config: ClusterConfig, console: Console
-) -> Iterator[RunProgress]:
-    """Open a cluster for a refit or an update, with its progress and its performance recorded."""
-    with (
-        open_monitored_cluster(
-            config, console, work.experiment, work.source.folder, destination=work.folder
-        ) as (_, progress),
-        record_performance(work.folder, command, console),
-    ):
-        yield progress
+    prepare: Callable[[], ModelChange],
+    command: str,
+    folder: Path,
+    configure: Callable[[Mapping[str, Any], str], ClusterConfig],
+    console: Console,
+) -> Iterator[tuple[ModelChange, RunProgress | None]]:
+    """Open a cluster for a refit or an update, with its progress and its performance recorded.
+
+    Parameters
+    ----------
+    prepare : callable
+        Checks the work. In an allocation, only the driver's process calls it, as it may read and
+        write the folder of the run.
+    command : str
+    folder : Path
+        Folder of the run whose model is changed.
+    configure : callable
+        Returns the configuration of the cluster for the keys in an experiment and their place.
+    console : Console
+
+    Yields
+    ------
+    Refit or Update
+    RunProgress or None
+        None where the work was done before, for which no cluster is opened.
+    """
+    prepare = cache(prepare)
+    experiment = RunFolder(folder).stored_experiment()
+    config = configure(experiment.cluster, str(folder))
+    if not config.in_allocation and prepare().done:
+        yield prepare(), None
+        return
+    with open_monitored_cluster(
+        config, console, experiment, folder, destination=lambda: prepare().folder
+    ) as (_, progress):
+        work = prepare()
+        with nullcontext() if work.done else record_performance(work.folder, command, console):
+            yield work, progress
 
 
 @contextmanager

@@ -214,10 +214,6 @@ def test_errors_go_to_stderr_without_traceback(tmp_path):
         (["refit", "nowhere"], "nowhere: not a run's folder"),
         (["refit", "nowhere", "--ridge", "small"], "--ridge: 'small' is not a list of numbers"),
         (["update", "nowhere", "new.nc"], "nowhere: not a run's folder"),
-        (
-            ["update", "nowhere", "new.nc", "--forget", "2"],
-            "--forget: 2.0 is not above 0 and at most 1",
-        ),
         (["update", "nowhere", "a.nc", "--period", "2001", "x"], "--period: 'x' is not a date"),
         (["update", "nowhere"], "Missing argument"),
         (

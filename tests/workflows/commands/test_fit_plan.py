@@ -143,3 +143,10 @@ def test_the_size_of_an_allocation_is_not_known_outside(command, kind):
     assert code == 2
     assert f"--plan: not available for cluster.kind: {kind}, as only the allocation" in err
     assert sorted(path.name for path in Path().iterdir()) == ["cluster.yaml", "turning.yaml"]
+
+
+@pytest.mark.parametrize("words", [("--output", "out"), ("--force",), ("--stop-after", "1h")])
+def test_options_that_a_plan_cannot_have_are_refused(command, words):
+    code, _, message = command("--plan", *words)
+    assert code == 2
+    assert f"--plan: computes and writes nothing; leave {words[0]} out" in message

@@ -1,14 +1,17 @@
-"""Test that no command starts a cluster for work that can be refused before."""
+"""Test that no cluster starts for work that can be refused, and who works in an allocation."""
 
 from __future__ import annotations
 
 import shutil
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import yaml
+from distributed import Client
 
+from gfrnn.cluster import Cluster, ClusterConfig
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.workflows.commands.main import main
 from gfrnn_testing.weather import Weather, experiment, finish, make_weather, tree
@@ -94,6 +97,73 @@ def test_what_can_be_refused_before_starts_no_cluster(
     assert message.format(**runs) in err
     assert caught.value.code == 2
     assert "Traceback" not in err
+
+
+# In an allocation, all processes run the command, but only the driver's gets past the cluster.
+
+WORDS_OF_CHANGES = [
+    ["refit", "{finished}", "--output", "refitted", "--ridge", "0.1"],
+    ["update", "{finished}", "new.nc"],
+    ["forecast", "{finished}", "--period", "2002-08-01", "2002-08-03", "--output", "august"],
+    ["forecast", "{finished}", "--init", "2002-08-01", "--output", "once"],
+]
+
+
+@pytest.fixture
+def allocated(runs, monkeypatch, tmp_path):
+    """Return what runs a command in an allocation, with a given way to open its cluster."""
+    (tmp_path / "srun.yaml").write_text("kind: srun\n")
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "3")
+    monkeypatch.chdir(tmp_path)
+
+    def call(words, opener) -> int:
+        monkeypatch.setattr("gfrnn.workflows.session.run_session.open_cluster", opener)
+        given = [word.format(**runs) for word in words]
+        monkeypatch.setattr(sys, "argv", ["gfrnn", *given, "--cluster", "srun.yaml"])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        return caught.value.code or 0
+
+    return call
+
+
+@pytest.mark.parametrize("words", WORDS_OF_CHANGES, ids=lambda words: "-".join(words[:3:2]))
+def test_only_the_driver_of_an_allocation_prepares_prints_and_writes(
+    words, allocated, runs, monkeypatch, capsys, tmp_path
+):
+    def serve(config, *, folder, report):
+        opened.append(folder)
+        sys.exit(0)  # as all processes but the driver do in the end
+
+    opened: list[Path] = []
+    reopened: list[Path] = []
+    monkeypatch.setattr(Run, "reopen", classmethod(lambda _, folder: reopened.append(folder)))
+    before = sorted(runs["finished"].iterdir())
+    assert allocated(words, serve) == 0
+    assert opened == [runs["finished"]]  # the same for all processes, which meet there
+    assert reopened == []
+    assert capsys.readouterr() == ("", "")
+    assert sorted(runs["finished"].iterdir()) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["srun.yaml"]
+
+
+def test_the_driver_of_an_allocation_does_the_work(allocated, capsys, tmp_path):
+    with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=":0") as here:
+
+        @contextmanager
+        def lend(config, *, folder, report):
+            yield Cluster(here, ClusterConfig(kind="existing", address="inproc://here"))
+
+        for words in WORDS_OF_CHANGES[0], WORDS_OF_CHANGES[0], WORDS_OF_CHANGES[3]:
+            assert allocated(words, lend) == 0, capsys.readouterr().err
+    printed = capsys.readouterr().out
+    assert printed.count("refit: ") == 2
+    assert "model.zarr (done before, skipped)" in printed
+    assert "initial time: 2002-08-01T00:00" in printed
+    assert printed.count("initial time") == 1
+    for path in ("refitted/performance-refit.html", "once/performance-forecast.html"):
+        assert (tmp_path / path).exists()
 
 
 @pytest.mark.parametrize("command", ["run", "fit"])

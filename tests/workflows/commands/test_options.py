@@ -171,6 +171,54 @@ def test_commands_of_another_user_are_refused(foreign, section, folder):
         ClusterOptions().config(section, str(file.parent if folder else file))
 
 
+def make_foreign(folder: Path, how: str) -> str:
+    """Let others control a folder; return the reason that is expected."""
+    if how == "mode":
+        folder.chmod(0o777)
+        return "can be changed by every user"
+    if os.getuid() != 0:
+        pytest.skip("only root can give a folder away")
+    os.chown(folder, 65534, 65534)
+    return "belongs to the user"
+
+
+@pytest.mark.parametrize("how", ["mode", "owner"])
+@pytest.mark.parametrize("content", ["file", "link", "nothing"])
+def test_ones_own_file_in_a_folder_that_others_control_is_refused(how, content, tmp_path):
+    """They can put it there after they have had another one read."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    file = folder / "experiment.yaml"
+    if content == "file":
+        file.touch()
+    elif content == "link":
+        file.symlink_to("/etc/passwd")
+    reason = make_foreign(folder, how)
+    for place in (file, folder):
+        with pytest.raises(ConfigError, match=f"cluster: the folder {folder} {reason}.*--cluster"):
+            ClusterOptions().config(SECTIONS[0], str(place))
+
+
+@pytest.mark.parametrize("how", ["mode", "owner"])
+def test_a_link_into_a_folder_that_others_control_is_refused(how, tmp_path):
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "a.yaml").touch()
+    (tmp_path / "my.yaml").symlink_to("theirs/a.yaml")
+    reason = make_foreign(tmp_path / "theirs", how)
+    with pytest.raises(ConfigError, match=rf"my\.yaml: cluster: the folder .*theirs {reason}"):
+        ClusterOptions().config(SECTIONS[0], str(tmp_path / "my.yaml"))
+
+
+def test_ones_own_file_may_be_in_a_sticky_folder_and_behind_a_link(tmp_path):
+    (tmp_path / "a.yaml").touch()
+    (tmp_path / "my.yaml").symlink_to("a.yaml")
+    tmp_path.chmod(0o1777)
+    for name in ("a.yaml", "my.yaml"):
+        assert ClusterOptions().config(SECTIONS[0], str(tmp_path / name)).kind == "slurm"
+    (tmp_path / "loop.yaml").symlink_to("loop.yaml")
+    assert ClusterOptions().config(SECTIONS[0], str(tmp_path / "loop.yaml")).kind == "slurm"
+
+
 @pytest.mark.parametrize("section", [{}, {"kind": "local", "workers": 3}, {"kind": "srun"}])
 def test_a_section_that_cannot_run_commands_may_be_of_another_user(foreign, section):
     assert ClusterOptions().config(section, str(foreign[0])).kind == section.get("kind", "local")

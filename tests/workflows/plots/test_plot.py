@@ -247,6 +247,28 @@ def test_runs_without_forecasts_or_indices_say_so(untouched, finished):
         make_figure(finished, PlotRequest(index="nino34"))
 
 
+def test_scores_of_earlier_forecasts_are_refused(ensemble, tmp_path, monkeypatch, capsys):
+    run = Run.reopen(Path(shutil.copytree(ensemble.folder, tmp_path / "run")))
+    with run.changing_record() as record:
+        record.reopen_stage("forecast")
+    requests = PlotRequest(skill=True), PlotRequest(index="east")
+    for request in requests:
+        with pytest.raises(RunError, match="no scores of this run; run `gfrnn verify` first"):
+            make_figure(run, request)
+    monkeypatch.setattr("sys.argv", ["gfrnn", "compare", str(run.folder), str(ensemble.folder)])
+    with pytest.raises(SystemExit):
+        main()
+    assert "no scores of this run" in capsys.readouterr().err
+
+
+def test_an_index_that_was_added_after_the_scores_is_refused(ensemble, tmp_path):
+    folder = Path(shutil.copytree(ensemble.folder, tmp_path / "run"))
+    text = (folder / "experiment.yaml").read_text()
+    (folder / "experiment.yaml").write_text(text.replace("    east:", "    later:"))
+    with pytest.raises(RunError, match="has no index later, which was added"):
+        make_figure(Run.reopen(folder), PlotRequest(index="later"))
+
+
 @pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
 def test_files_of_each_format(finished, tmp_path, ending):
     figure, name = make_figure(finished, PlotRequest(places=MIDDLE, variables=["t2m"]))

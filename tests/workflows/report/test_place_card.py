@@ -78,3 +78,4 @@ def test_a_single_lead_and_missing_values_are_drawn():
     card = place_card(PlaceCell("", 0, 8), grid(), [own], {CHANNEL.name: [280.0]})
     assert card.title == "40°N 2°W"
     assert len(card.pictures) == 2
+    assert "at least 280 K: diverged at +1 d, it did not" in plain(card.pictures[1].alt)

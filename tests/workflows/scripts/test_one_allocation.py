@@ -50,7 +50,7 @@ def submit(slurm: Slurm, file: Path, where: Path) -> tuple[int, str]:
         capture_output=True,
         text=True,
     )
-    job, end = done.stdout.strip(), time.monotonic() + 120
+    job, end = done.stdout.strip(), time.monotonic() + 240
     while job in slurm.queue():
         assert time.monotonic() < end, (where / "job.log").read_text()
         time.sleep(0.2)

@@ -108,6 +108,14 @@ def test_squeue_is_not_called_if_the_environment_has_the_end_of_the_job(tmp_path
     assert over.seconds == 0
 
 
+@pytest.mark.parametrize("end", ["Unknown", "", "inf", "nan"])
+def test_squeue_is_called_if_the_end_in_the_environment_is_no_time(end, tmp_path, monkeypatch):
+    answering(tmp_path, "squeue", "1:00", monkeypatch)
+    limit = job_limit({"SLURM_JOB_ID": "5", "SLURM_JOB_END_TIME": end})
+    assert limit is not None
+    assert limit.seconds == 60
+
+
 def test_outside_of_jobs_and_without_the_command_nothing_is_known(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert job_limit({}) is None
@@ -169,7 +177,7 @@ def test_the_timer_is_set(left, before, after, expected, job, stoppable, capsys)
     [
         (None, "10m", None, "--stop-before: .*; give --stop-after instead"),
         (300, "10m", None, "--stop-before: 600 s is not less than the 300 s left of"),
-        (0, None, None, "--stop-before: 0 s is not less than the 0 s left of Slurm job 5"),
+        (0, "10m", None, "--stop-before: 600 s is not less than the 0 s left of Slurm job 5"),
         (None, None, "5", "--stop-after: '5' is not a duration; write for example 10m or 2h"),
         (300, "soon", None, "--stop-before: 'soon' is not a duration; write for example 10m or 2h"),
     ],
@@ -181,6 +189,17 @@ def test_limits_that_leave_no_time_for_work_are_refused(
         job(left)
     with pytest.raises(ConfigError, match=message):
         set_time_limit(before, after)
+
+
+@pytest.mark.parametrize("after", [None, "2h"])
+def test_a_job_whose_end_has_passed_sets_no_limit_and_says_so(after, job, stoppable, capsys):
+    job(-100)
+    set_time_limit(None, after)
+    assert 7000 < timer() <= 7200 if after else timer() == 0
+    print_time_limit(Console(width=200))
+    passed, *others = capsys.readouterr().out.splitlines()
+    assert passed.startswith("the end of Slurm job 5 has passed; ")
+    assert [line[:8] for line in others] == (["stops at"] if after else [])
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ TEXTS = ["[/red]", "[bold]x", "runs/[a]/b", "\\[x]\\", "[link=x]y[/link]", ":smi
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_products_and_warnings_are_printed_as_they_are(capsys, text):
+def test_products_and_warnings_are_printed_as_they_are(capsys, monkeypatch, text):
+    monkeypatch.setattr("gfrnn.cluster.ssh_tunnel.ssh_tunnel_command", lambda *_: None)
     printed_lines.print_product(console, "report", text)
     printed_lines.print_warning(console, text)
     printed_lines.print_dashboard(console, text)
@@ -27,6 +28,16 @@ def test_products_and_warnings_are_printed_as_they_are(capsys, text):
         f"cluster: {text}",
         f"error {text}: {text}",
     ]
+
+
+def test_the_dashboard_of_another_machine_is_printed_with_the_way_to_it(capsys):
+    """By all commands: those that have no page of their own print it with the same function."""
+    printed_lines.print_dashboard(console, "http://10.1.2.3:8787/status")
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "dashboard: http://10.1.2.3:8787/status"
+    assert second.startswith("from elsewhere: ssh -N -L 8787:10.1.2.3:8787 ")
+    printed_lines.print_dashboard(console, None)
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("text", TEXTS)

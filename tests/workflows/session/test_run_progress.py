@@ -231,3 +231,22 @@ def test_numbers_are_consistent_for_any_arrival_of_leaves(waits, parts):
     assert only.done == only.total == parts * len(waits)
     assert only.left == 0
     assert only.seconds == pytest.approx(parts * sum(waits))
+
+
+def test_leaves_that_were_found_on_disk_tell_of_no_time(clock):
+    progress = started(clock)
+    progress(ProgressUpdate("rows", 0, 1000))
+    progress(ProgressUpdate("rows", 900, 1000, found=900))
+    for done in range(901, 904):
+        clock.now += 10.0
+        progress(ProgressUpdate("rows", done, 1000, found=900))
+    assert stage(progress.snapshot(), "rows").left == pytest.approx(970)
+
+
+def test_a_stage_that_takes_longer_than_it_should_is_not_done(clock):
+    progress = started(clock)
+    for done in range(100):
+        clock.now += 1.0
+        progress(ProgressUpdate("rows", done, 100))
+    clock.now += 5.0
+    assert stage(progress.snapshot(), "rows").left is None
