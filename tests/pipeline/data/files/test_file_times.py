@@ -140,7 +140,7 @@ def test_initial_times_of_an_unknown_lead_are_refused(tmp_path: Path) -> None:
 
 
 def test_times_of_validity_beside_a_lead_stay(tmp_path: Path) -> None:
-    """As in files of Iris, where a forecast_period stands beside the time."""
+    """Files of Iris have such a forecast_period beside the time."""
     ds = make(8)
     ds.time.attrs["standard_name"] = "time"
     lead = {"units": "hours", "standard_name": "forecast_period"}

@@ -320,7 +320,7 @@ def test_ambiguous_times_are_refused(truth, tmp_path) -> None:
 
 @pytest.mark.parametrize("which", [slice(None), 0])
 def test_initial_times_may_keep_the_standard_name_of_an_archive(truth, tmp_path, which) -> None:
-    """As in forecasts that xarray makes from analyses."""
+    """Forecasts that xarray makes from analyses keep it."""
     named = make_forecasts(truth, STARTS).isel(time=which)
     named["time"].attrs["standard_name"] = "time"
     named.to_netcdf(tmp_path / "named.nc")
