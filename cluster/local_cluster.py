@@ -101,7 +101,9 @@ def open_local(config: ClusterConfig) -> Iterator[Client]:
                 with quiet_log("distributed.nanny"):
                     # Entered here, so that it also ends if a signal was held back.
                     cluster = stack.enter_context(_start(config, workers, limit, security))
-            except (RuntimeError, OSError, TimeoutError) as error:
+            # Dask ends what it has started with an assertion, which fails where another worker is
+            # still starting.
+            except (RuntimeError, OSError, TimeoutError, AssertionError) as error:
                 raise ClusterError(
                     f"cluster: the local scheduler and its {workers} workers cannot be started "
                     f"({_first_cause(error)}); give fewer workers (--workers), raise the limits of "

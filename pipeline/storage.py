@@ -6,9 +6,10 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import zarr
@@ -155,8 +156,9 @@ def stored_files(folder: Path) -> list[str]:
     return sorted(files)
 
 
-def write_text(path: Path, text: str, *, private: bool = False) -> None:
-    """Write a file atomically: completely or not at all.
+@contextmanager
+def new_file(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
+    """Open a file to write; it appears under its name when the block ends without an error.
 
     A private file can be read by its owner only, at all times.
 
@@ -170,11 +172,22 @@ def write_text(path: Path, text: str, *, private: bool = False) -> None:
     partial.unlink(missing_ok=True)  # that of a killed process may have another mode
     mode = 0o600 if private else 0o666
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
+    try:
+        with open(descriptor, "wb") as file:
+            yield file
+        os.replace(partial, path)
+    except BaseException:
+        with suppress(OSError):  # such as that of a full disk, which is raised already
+            partial.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str, *, private: bool = False) -> None:
+    """Write a file atomically, as :func:`new_file` does."""
+    with new_file(path, private=private) as file:
+        file.write(text.encode())
         file.flush()
         os.fsync(file.fileno())  # else a crash of the machine may leave an empty file of this name
-    os.replace(partial, path)
 
 
 def consolidate(path: Path) -> None:

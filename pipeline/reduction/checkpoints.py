@@ -7,16 +7,15 @@ import json
 import logging
 import os
 import shutil
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.storage import array_in, write_whole
-from gfrnn.pipeline.untrusted_store import check_store
+from gfrnn.pipeline.storage import new_file
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -30,13 +29,20 @@ def content_key(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
+_SUFFIX = ".npz"
+
+
 class Checkpoints:
-    """A store of summaries on disk, each under a key of all that determines its content.
+    """A folder of summaries, each a file under a key of all that determines its content.
+
+    A summary is one uncompressed ``.npz`` file, as :func:`numpy.savez` writes it. Parallel file
+    systems of clusters are slow with many small files, and the format has a checksum of each array,
+    so that damage is found when the file is read.
 
     Parameters
     ----------
     path : Path
-        The zarr store, ``summaries.zarr`` in a run's folder. Only the driver writes it.
+        The folder, ``summaries.zarr`` in a run's folder. Only the driver writes it.
     every : float
         Seconds of work that a block of a fold must be worth to be saved while the fold is being
         computed. A killed run loses up to twice as much.
@@ -51,50 +57,46 @@ class Checkpoints:
 
         What is damaged or cannot be read is logged, as ``--verbose`` shows.
         """
-        place = self._place(name, key)
-        if not (place / "zarr.json").exists():
-            return None
+        file = self._file(name, key)
         try:
-            check_store(place)  # it may be anybody's
-            group = zarr.open_group(place, mode="r", zarr_format=3, use_consolidated=False)
-            attrs: dict[str, Any] = dict(group.attrs)
-            hashes = attrs["sha256"]
-            arrays = {array: np.asarray(array_in(group, array)[...]) for array in hashes}
-        except Exception as error:  # damage of any kind, in which libraries raise any error
-            _log_damage(place, f"cannot be read: {str(error) or type(error).__name__}")
+            if file.is_symlink():
+                raise ValueError("it is a link")
+            # The file may be anybody's: pickles would run code, and little that is compressed can
+            # fill the memory.
+            with file.open("rb") as opened, np.load(opened, allow_pickle=False) as stored:
+                if any(each.compress_type != zipfile.ZIP_STORED for each in stored.zip.infolist()):
+                    raise ValueError("it is compressed")
+                return {array: stored[array] for array in stored.files}
+        except FileNotFoundError:
             return None
-        # Zarr reads a missing chunk as zeros without an error, so the hashes are compared.
-        for array in hashes:
-            if content_digest(arrays[array]) != hashes[array]:
-                _log_damage(place, f"the array {array} has changed since it was written")
-                return None
-        return arrays
+        except Exception as error:  # damage of any kind, in which libraries raise any error
+            problem = str(error) or type(error).__name__
+            _LOGGER.info("the checkpoint %s is not used, as it is damaged (%s)", file, problem)
+            return None
 
     def save(self, name: str, key: str, arrays: Arrays) -> None:
         """Save arrays; they appear under their name only when they are complete."""
-
-        def write(path: Path) -> None:
-            group = zarr.create_group(path)
-            for array, values in arrays.items():
-                # The last digits are random, so that compression takes time and saves little.
-                group.create_array(array, data=np.asarray(values), compressors=None)
-            group.attrs["sha256"] = {
-                array: content_digest(values) for array, values in arrays.items()
-            }
-
-        write_whole(self._place(name, key), write)
-        _LOGGER.debug("checkpoint %s", self._place(name, key))
+        file = self._file(name, key)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        ordered: dict[str, Any] = {n: np.asarray(v, order="C") for n, v in arrays.items()}
+        with new_file(file) as opened:
+            np.savez(opened, **ordered)
+        _LOGGER.debug("checkpoint %s", file)
 
     def keys(self, name: str) -> list[str]:
-        """Return the keys under which something may be saved."""
+        """Return the keys under which something is saved."""
         try:
-            return sorted(os.listdir(self.path / name))
+            files = os.listdir(self.path / name)
         except FileNotFoundError:
             return []
+        return sorted(file.removesuffix(_SUFFIX) for file in files if file.endswith(_SUFFIX))
 
-    def remove(self, name: str, key: str = "") -> None:
+    def remove(self, name: str, key: str | None = None) -> None:
         """Remove the checkpoint of one key, or all those of a name."""
-        shutil.rmtree(self._place(name, key), ignore_errors=True)
+        if key is None:
+            shutil.rmtree(self.path / name, ignore_errors=True)
+        else:
+            self._file(name, key).unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Remove all checkpoints."""
@@ -103,17 +105,20 @@ class Checkpoints:
     def keep_only(self, kept: Iterable[tuple[str, str]]) -> None:
         """Remove all checkpoints except those of the given names and keys.
 
-        Only what looks like a checkpoint is removed: a zarr store, or one that was not finished.
+        Only what looks like a checkpoint, or like one that was not finished, is removed.
         """
-        places = {self._place(name, key) for name, key in kept}
+        files = {self._file(name, key) for name, key in kept}
         for place in self.path.glob("*/*"):
-            ours = (place / "zarr.json").exists() or place.name.endswith((".partial", ".blocks"))
             linked = any(each.is_symlink() for each in (self.path, place.parent, place))
-            if ours and not linked and place not in places:
+            if linked or place in files:
+                continue
+            if place.name.endswith(".blocks") and place.is_dir():
                 shutil.rmtree(place)
+            elif place.name.endswith((_SUFFIX, f"{_SUFFIX}.partial")) and place.is_file():
+                place.unlink()
 
-    def _place(self, name: str, key: str) -> Path:
-        return self.path / name / key
+    def _file(self, name: str, key: str) -> Path:
+        return self.path / name / f"{key}{_SUFFIX}"
 
 
 def content_digest(values: NDArray[Any]) -> str:
@@ -121,7 +126,3 @@ def content_digest(values: NDArray[Any]) -> str:
     digest = hashlib.sha256(f"{values.dtype.str} {values.shape} ".encode())
     digest.update(np.ascontiguousarray(values).data)
     return digest.hexdigest()
-
-
-def _log_damage(place: Path, problem: str) -> None:
-    _LOGGER.info("the checkpoint %s is not used (%s)", place, problem)

@@ -53,8 +53,12 @@ class StoredStates:
     path: Path
     size: int
 
+    @cached_property
+    def _array(self) -> zarr.Array[Any]:
+        return zarr.open_array(self.path, mode="r")
+
     def read(self, start: int, stop: int) -> Array:
-        return np.asarray(zarr.open_array(self.path, mode="r")[start:stop, : self.size])
+        return np.asarray(self._array[start:stop, : self.size])
 
     def read_bytes(self, times: int) -> int:
         return 8 * times * self.size

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 
 import pytest
 
+from gfrnn.cluster import ClusterConfig, ClusterError, local_cluster
 from gfrnn.workflows.chaos.file_faults import FileFault, write_startup
 
 SCRIPT = """
@@ -60,3 +62,20 @@ def test_a_full_disk_of_temporary_files_is_named_without_a_traceback(tmp_path):
     assert "No space left on device" in found.stdout
     assert f"or free some space in {tmp_path}" in found.stdout
     assert "Traceback" not in found.stdout + found.stderr
+
+
+def test_an_assertion_of_dask_after_a_failed_start_is_named_by_its_cause(monkeypatch):
+    """Dask asserts that all workers have ended when it ends a cluster that could not start."""
+
+    def start(*_: object) -> None:
+        try:
+            raise OSError(errno.EROFS, "Read-only file system")
+        except OSError:
+            raise AssertionError("Status.init")  # noqa: B904 - as Dask raises it
+
+    monkeypatch.setattr(local_cluster, "_start", start)
+    with (
+        pytest.raises(ClusterError, match=r"2 workers cannot be started \(.*Read-only file"),
+        local_cluster.open_local(ClusterConfig(workers=2, dashboard=False)),
+    ):
+        pass

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
-import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gfrnn.pipeline import storage
 from gfrnn.pipeline.errors import DataError, RunError
 from gfrnn.pipeline.reduction.block_checkpoints import BlockSavePolicy, FoldCheckpoints
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
@@ -182,8 +184,9 @@ def test_any_blocks_on_disk_give_the_same_tree(tmp_path_factory, count, blocks, 
         inside = stretches[block.first : block.first + block.size]
         fold_checkpoints.save_block(block, reduce_stretches(Record(), inside, key="k")["a"])
         if number in damaged:
-            place = checkpoints.path / "record" / f"{fold}.blocks" / f"{block.level}-{block.first}"
-            shutil.rmtree(place / "text" / "c")
+            folder_of_blocks = checkpoints.path / "record" / f"{fold}.blocks"
+            file = folder_of_blocks / f"{block.level}-{block.first}.npz"
+            file.write_bytes(file.read_bytes()[:-1])
         else:
             whole |= set(range(block.first, block.first + block.size))
     watched = Troubled(Record(), folder / "calls")
@@ -277,7 +280,7 @@ def test_blocks_that_are_needed_stay(tmp_path):
         fold_checkpoints.save_block(block, spelled("x"))
     fold_checkpoints.remove_under(Block(2, 0), needed={Block(1, 2)})
     kept = [place.name for place in blocks_in(fold_checkpoints.checkpoints)]
-    assert kept == ["0-4", "1-2", "2-0"]
+    assert kept == ["0-4.npz", "1-2.npz", "2-0.npz"]
 
 
 def test_blocks_are_forgotten_only_when_their_fold_is_kept(tmp_path, calls, monkeypatch):
@@ -313,23 +316,27 @@ def test_leftover_blocks_are_removed_by_the_next_run(tmp_path, calls):
 
 
 def test_a_partly_written_block_is_ignored(tmp_path, calls, monkeypatch):
-    plain = zarr.Group.create_array
+    """A process that is killed while it writes a block leaves it under a temporary name."""
+    plain = storage.new_file
 
     class Killed(BaseException):
         pass
 
-    def killed(self: zarr.Group, *arguments: Any, **options: Any) -> Any:
-        array = plain(self, *arguments, **options)
-        if "4-0" in str(self.store_path):
-            raise Killed
-        return array
+    @contextmanager
+    def killed(path: Path) -> Iterator[BinaryIO]:
+        with plain(path) as file:
+            yield file
+            if path.name == "4-0.npz":
+                shutil.copy(path.with_name("4-0.npz.partial"), tmp_path / "left")
+                raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(zarr.Group, "create_array", killed)
+        patch.setattr("gfrnn.pipeline.reduction.checkpoints.new_file", killed)
         with pytest.raises(Killed):
             reduce_stretches(Record(), cut(20, 1), key="k", checkpoints=eager(tmp_path))
-    kept = [place.name for place in blocks_in(eager(tmp_path))]
-    assert kept == ["0-14", "1-12", "2-8", "3-0", "4-0.partial"]
+    kept = blocks_in(eager(tmp_path))
+    assert [place.name for place in kept] == ["0-14.npz", "1-12.npz", "2-8.npz", "3-0.npz"]
+    (tmp_path / "left").rename(kept[0].with_name("4-0.npz.partial"))
     watched = Troubled(Record(), calls)
     found = reduce_stretches(watched, cut(20, 1), key="k", checkpoints=eager(tmp_path))
     assert watched.ran() == list(range(15, 20))

@@ -294,7 +294,7 @@ def test_a_killed_driver_goes_on_from_its_blocks(client, tmp_path, calls):
     kept = tmp_path / "s" / "record" / f"{key}.blocks"
 
     def blocks() -> list[Block]:
-        names = [place.name for place in kept.glob("*-*") if place.suffix == ""]
+        names = [place.stem for place in kept.glob("*-*.npz")]
         return [Block(*map(int, name.split("-"))) for name in names]
 
     try:

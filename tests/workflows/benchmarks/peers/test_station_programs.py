@@ -19,9 +19,11 @@ from gfrnn.workflows.benchmarks.peers.stations.comparisons import (
 from gfrnn.workflows.benchmarks.peers.stations.station_programs import (
     CalendarRidge,
     GatedStation,
+    NarrowStation,
     OwnStation,
 )
 from gfrnn.workflows.cases.station.station_methods import RIDGE_CALENDAR, forecast_station
+from gfrnn.workflows.cases.station.station_settings import StationSettings
 from gfrnn.workflows.cases.station_case import CASE
 from gfrnn.workflows.reproduce.settings_file import load_settings, with_values
 from gfrnn_testing.station_toys import wth_text
@@ -77,6 +79,32 @@ def test_the_forecast_is_the_mean_of_networks(tiny, tmp_path):
     assert np.isfinite(one.score(both)["rmse"])
 
 
+def test_the_narrow_network_is_the_narrowest_of_about_the_same_validation_error(
+    tiny, tmp_path, monkeypatch
+):
+    one = loaded(NarrowStation, tmp_path)
+    one.station = one._of_width(case := 1000)
+    errors = {100: 1.2, 150: 1.02, 200: 1.009, 300: 0.9, case: 1.0}
+
+    def error(_name: str, station: StationSettings, _lead: str, _seed: int) -> float:
+        return errors[station.network.width]
+
+    monkeypatch.setattr(station_programs, "validation_error", error)
+    assert one.search() == {"width": 200}
+    errors |= dict.fromkeys((100, 150, 200, 300), 1.1)
+    assert one.search() == {"width": case}
+    ((hidden, _),) = one.fit({"width": 7}, 0)
+    assert hidden.width == 7
+
+
+def test_the_search_of_the_narrow_network_uses_validation_periods(tiny, tmp_path):
+    one = NarrowStation(tmp_path, True, station="wth")
+    one.load()
+    setting = one.search()
+    assert setting["width"] <= one.station.network.width
+    assert np.isfinite(one.score(one.forecast(one.fit(setting, 0)))["rmse"])
+
+
 def test_missing_forecasts_are_refused(tiny, tmp_path):
     one = loaded(OwnStation, tmp_path)
     forecast = one.forecast(one.fit({"networks": 1}, 0))
@@ -114,5 +142,5 @@ def test_bars_compare_with_the_best_of_the_others():
         RIDGE: row(RIDGE, "reference", 1.0, 0.5),
     }
     found = {check.quantity: check.measured for check in station_bars(rows)}
-    assert list(found.values()) == pytest.approx([0.9, 10, 50])
+    assert list(found.values()) == pytest.approx([0.9, 10, 0.95, 50])
     assert not list(station_bars({FIVE: rows[FIVE]}))

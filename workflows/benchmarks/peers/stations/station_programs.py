@@ -24,9 +24,11 @@ from gfrnn.workflows.cases.station.station_fit import (
     starting,
     train_linear,
     train_network,
+    validation_error,
     within,
 )
 from gfrnn.workflows.cases.station.station_model import StationRows, build_rows
+from gfrnn.workflows.cases.station.station_settings import StationSettings
 from gfrnn.workflows.cases.station_case import CASE
 from gfrnn.workflows.reproduce.settings_file import load_settings
 
@@ -95,6 +97,35 @@ class OwnStation(StationProgram):
         test = self.hours.test
         parts = [forecast_changes(self.rows, hidden, outer, test) for hidden, outer in model]
         return np.asarray(np.mean(parts, axis=0)[:, 0])
+
+
+class NarrowStation(OwnStation):
+    """One sampled network, as narrow as validation allows.
+
+    The search takes the narrowest network whose error on the validation periods, mean over seeds,
+    is at most one percent above that of the width in the settings of the case.
+    """
+
+    def search(self) -> Setting:
+        case = self.station.network.width
+        tried = [case // 4, case // 2] if self.quick else [100, 150, 200, 300]
+
+        def error(width: int) -> float:
+            station = self._of_width(width)
+            name, seeds = self.options["station"], range(1 if self.quick else 3)
+            return float(np.mean([validation_error(name, station, LEAD, s) for s in seeds]))
+
+        allowed = 1.01 * error(case)
+        narrower = (width for width in tried if width < case)
+        return {"width": next((width for width in narrower if error(width) <= allowed), case)}
+
+    def fit(self, setting: Setting, seed: int) -> Any:
+        rows = self.build()
+        return [train_network(rows, self.hours.train, self._of_width(setting["width"]), seed)]
+
+    def _of_width(self, width: int) -> StationSettings:
+        network = self.station.network.model_copy(update={"width": width})
+        return self.station.model_copy(update={"network": network})
 
 
 class CalendarRidge(StationProgram):
