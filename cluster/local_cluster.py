@@ -101,8 +101,8 @@ def open_local(config: ClusterConfig) -> Iterator[Client]:
                 with quiet_log("distributed.nanny"):
                     # Entered here, so that it also ends if a signal was held back.
                     cluster = stack.enter_context(_start(config, workers, limit, security))
-            # Dask ends what it has started with an assertion, which fails where another worker is
-            # still starting.
+            # When a start fails, Dask closes what it has started and then asserts that all workers
+            # are closed, which is not so while one of them is still starting.
             except (RuntimeError, OSError, TimeoutError, AssertionError) as error:
                 raise ClusterError(
                     f"cluster: the local scheduler and its {workers} workers cannot be started "

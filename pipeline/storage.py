@@ -160,7 +160,8 @@ def stored_files(folder: Path) -> list[str]:
 def new_file(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     """Open a file to write; it appears under its name when the block ends without an error.
 
-    A private file can be read by its owner only, at all times.
+    A private file can be read by its owner only, at all times. One process at a time may write a
+    file of this name.
 
     Raises
     ------
@@ -175,6 +176,9 @@ def new_file(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     try:
         with open(descriptor, "wb") as file:
             yield file
+            file.flush()
+            # Else a crash of the machine may leave an empty file of this name.
+            os.fsync(file.fileno())
         os.replace(partial, path)
     except BaseException:
         with suppress(OSError):  # such as that of a full disk, which is raised already
@@ -186,8 +190,6 @@ def write_text(path: Path, text: str, *, private: bool = False) -> None:
     """Write a file atomically, as :func:`new_file` does."""
     with new_file(path, private=private) as file:
         file.write(text.encode())
-        file.flush()
-        os.fsync(file.fileno())  # else a crash of the machine may leave an empty file of this name
 
 
 def consolidate(path: Path) -> None:

@@ -17,6 +17,8 @@ from gfrnn.pipeline.errors import DataError
 
 DIMS = ("time", "level", "latitude", "longitude")
 
+_NEAR_BYTES = 2**16
+
 
 @dataclass(frozen=True, eq=False)
 class IndexMap:
@@ -114,7 +116,7 @@ def read_from_file(
     }
     if grid.level is not None:
         picks["level"] = grid.level[level]
-    chunks = stored_chunk_lengths(raw)
+    chunks = stored_chunk_lengths(raw) or _near_times(part, raw)
     blocks = [
         list(_blocks(picks[dim], chunks.get(grid.dims[dim], 1)))
         if dim in picks and dim in grid.dims
@@ -260,6 +262,18 @@ def stored_chunk_lengths(raw: xr.Variable) -> dict[str, int]:
     if not sizes or isinstance(sizes, str) or len(sizes) != len(raw.dims):
         return {}
     return {str(dim): int(size) for dim, size in zip(raw.dims, sizes, strict=True)}
+
+
+def _near_times(part: FileTimeRange, raw: xr.Variable) -> dict[str, int]:
+    """Return how many times of a netCDF variable without chunks are read as one chunk would be.
+
+    They take no more bytes of the file than can be read in the time that another read costs.
+    """
+    time = part.grid.dims.get("time")
+    if time is None or time not in raw.dims or part.file.is_zarr or part.file.engine == "grib":
+        return {}
+    stored = np.dtype(raw.encoding.get("dtype") or raw.dtype).itemsize
+    return {time: max(1, _NEAR_BYTES * raw.sizes[time] // max(1, stored * raw.size))}
 
 
 def _blocks(index: np.ndarray, chunk: int) -> Iterator[tuple[slice, Any, Any]]:

@@ -191,5 +191,5 @@ def _keeping_rate() -> float:
 
     with TemporaryDirectory() as folder:
         checkpoints = Checkpoints(Path(folder))
-        seconds = least_seconds(lambda: checkpoints.save("rate", "", {"values": values}))
+        seconds = least_seconds(lambda: checkpoints.save("rate", "values", {"values": values}))
     return values.nbytes / seconds

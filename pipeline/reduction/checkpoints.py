@@ -7,8 +7,8 @@ import json
 import logging
 import os
 import shutil
-import zipfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,12 @@ _LOGGER = logging.getLogger(__name__)
 Arrays = dict[str, NDArray[Any]]
 """Arrays of a summary by name."""
 
+_SUFFIX = ".npz"
+_DIGESTS = "sha256"
+"""Name of the array in a file that holds the digests of all others, as JSON."""
+_KINDS = "biufc"
+"""Kinds of types that are saved: truth values and numbers."""
+
 
 def content_key(*parts: Any) -> str:
     """Return a short hash of values that JSON can represent."""
@@ -29,15 +35,12 @@ def content_key(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
-_SUFFIX = ".npz"
-
-
 class Checkpoints:
     """A folder of summaries, each a file under a key of all that determines its content.
 
-    A summary is one uncompressed ``.npz`` file, as :func:`numpy.savez` writes it. Parallel file
-    systems of clusters are slow with many small files, and the format has a checksum of each array,
-    so that damage is found when the file is read.
+    A summary is one uncompressed ``.npz`` file, as :func:`numpy.savez` writes it, as parallel file
+    systems of clusters are slow with many small files. It also holds the digest of each array: the
+    checksums of the format do not cover all of a file.
 
     Parameters
     ----------
@@ -59,26 +62,32 @@ class Checkpoints:
         """
         file = self._file(name, key)
         try:
-            if file.is_symlink():
-                raise ValueError("it is a link")
-            # The file may be anybody's: pickles would run code, and little that is compressed can
-            # fill the memory.
-            with file.open("rb") as opened, np.load(opened, allow_pickle=False) as stored:
-                if any(each.compress_type != zipfile.ZIP_STORED for each in stored.zip.infolist()):
-                    raise ValueError("it is compressed")
-                return {array: stored[array] for array in stored.files}
+            return _read(file)
         except FileNotFoundError:
             return None
+        except MemoryError:
+            raise
         except Exception as error:  # damage of any kind, in which libraries raise any error
             problem = str(error) or type(error).__name__
-            _LOGGER.info("the checkpoint %s is not used, as it is damaged (%s)", file, problem)
+            _LOGGER.info("the checkpoint %s is not used (%s)", file, problem)
             return None
 
     def save(self, name: str, key: str, arrays: Arrays) -> None:
-        """Save arrays; they appear under their name only when they are complete."""
+        """Save arrays; they appear under their name only when they are complete.
+
+        Raises
+        ------
+        TypeError
+            If an array is not one of numbers or truth values.
+        """
         file = self._file(name, key)
-        file.parent.mkdir(parents=True, exist_ok=True)
         ordered: dict[str, Any] = {n: np.asarray(v, order="C") for n, v in arrays.items()}
+        for array, values in ordered.items():
+            if values.dtype.kind not in _KINDS:
+                raise TypeError(f"the array {array} has the type {values.dtype}, expected numbers")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        digests = json.dumps({array: content_digest(v) for array, v in ordered.items()})
+        ordered[_DIGESTS] = np.frombuffer(digests.encode(), dtype=np.uint8)
         with new_file(file) as opened:
             np.savez(opened, **ordered)
         _LOGGER.debug("checkpoint %s", file)
@@ -96,7 +105,8 @@ class Checkpoints:
         if key is None:
             shutil.rmtree(self.path / name, ignore_errors=True)
         else:
-            self._file(name, key).unlink(missing_ok=True)
+            with suppress(OSError):  # it may stay, as other data have another key
+                self._file(name, key).unlink()
 
     def clear(self) -> None:
         """Remove all checkpoints."""
@@ -119,6 +129,31 @@ class Checkpoints:
 
     def _file(self, name: str, key: str) -> Path:
         return self.path / name / f"{key}{_SUFFIX}"
+
+
+def _read(file: Path) -> Arrays:
+    """Return the arrays of a file, which may be damaged, or anybody's.
+
+    Raises
+    ------
+    OSError, ValueError, KeyError, zipfile.BadZipFile
+        If it cannot be read, is damaged, or something that :meth:`Checkpoints.save` does not write.
+        Libraries raise errors of other classes too.
+    MemoryError
+    """
+    if file.is_symlink():
+        raise ValueError("it is a link")
+    # Pickled objects could run code.
+    with file.open("rb") as opened, np.load(opened, allow_pickle=False) as stored:
+        # Else a small file, compressed or with parts that overlap, could need any amount of memory.
+        if sum(part.file_size for part in stored.zip.infolist()) > file.stat().st_size:
+            raise ValueError("its arrays are larger than the file")
+        digests = json.loads(stored[_DIGESTS].tobytes())
+        arrays = {array: stored[array] for array in digests}
+    for array, values in arrays.items():
+        if values.dtype.kind not in _KINDS or content_digest(values) != digests[array]:
+            raise ValueError(f"the array {array} has changed since it was written")
+    return arrays
 
 
 def content_digest(values: NDArray[Any]) -> str:

@@ -57,7 +57,7 @@ class RunFolder:
 
     @property
     def summaries(self) -> Path:
-        """Store of the checkpoints of the fit."""
+        """Folder of the checkpoints of the fit, and of the states of all times."""
         return self.folder / "summaries.zarr"
 
     @property
@@ -67,7 +67,7 @@ class RunFolder:
 
     @property
     def updates(self) -> Path:
-        """Store of the merged triangles of an updated model."""
+        """Folder of the merged triangles of an updated model."""
         return self.folder / "updates.zarr"
 
     @property

@@ -53,7 +53,7 @@ class StoredStates:
     path: Path
     size: int
 
-    @cached_property
+    @cached_property  # each leaf reads from it, and opening takes longer than such a read
     def _array(self) -> zarr.Array[Any]:
         return zarr.open_array(self.path, mode="r")
 

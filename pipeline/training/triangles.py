@@ -111,9 +111,6 @@ class Factors:
     def from_arrays(cls, arrays: Arrays, prefix: str = "") -> Factors:
         """Build the R factors from the arrays that :meth:`arrays` returns."""
         counts = arrays[f"{prefix}rows"].tolist()
-        if f"{prefix}triangle0" in arrays:  # written before triangles were packed
-            whole = (arrays[f"{prefix}triangle{index}"] for index in range(len(counts)))
-            return cls(tuple(map(RFactor, whole, counts)))
         packed, parts, begin = arrays[f"{prefix}triangles"], [], 0
         for rows, columns in zip(counts, arrays[f"{prefix}columns"].tolist(), strict=True):
             triangle = np.zeros((min(rows, columns), columns), dtype=packed.dtype)

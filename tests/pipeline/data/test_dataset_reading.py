@@ -177,6 +177,28 @@ def test_a_chunk_is_decoded_once_for_all_its_levels(
     assert len(windows) == 1
 
 
+@pytest.mark.parametrize("near", [1, 2**16])
+def test_near_times_of_a_file_without_chunks_are_read_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, near: int
+) -> None:
+    whole = make(600)[["t2m"]]
+    whole.to_netcdf(tmp_path / "a.nc")
+    reads: list[int] = []
+    ordered = file_reading._in_order
+
+    def counted(raw: xr.Variable, dims: dict[str, str]) -> np.ndarray:
+        reads.append(raw.sizes["time"])
+        return ordered(raw, dims)
+
+    monkeypatch.setattr(file_reading, "_in_order", counted)
+    monkeypatch.setattr(file_reading, "_NEAR_BYTES", near)
+    wanted = [3, 0, 7, 20, 21, 595]
+    found = opened(tmp_path / "a.nc")["2m_temperature"].isel(time=wanted).values
+    np.testing.assert_array_equal(found, whole.t2m.isel(time=wanted).values)
+    # 600 times of 128 bytes: 512 of them are near each other.
+    assert reads == ([1, 1, 1, 2, 1] if near == 1 else [596])
+
+
 @pytest.mark.parametrize("form", [2, 3])
 @pytest.mark.parametrize(
     ("turn", "levels", "direct"),

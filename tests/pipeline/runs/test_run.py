@@ -70,7 +70,7 @@ def test_nothing_is_pickled(done):
     assert kinds == {".json", ".yaml", ".npz"}
     for file in done.folder.rglob("*.npz"):
         with np.load(file, allow_pickle=False) as arrays:
-            assert all(len(values.tobytes()) == values.nbytes for values in arrays.values())
+            assert all(values.dtype.kind in "biufc" for values in arrays.values())
     for name in STORES:
         for file in (done.folder / name).rglob("*"):
             assert file.is_dir() or not file.read_bytes().startswith(b"\x80\x04")

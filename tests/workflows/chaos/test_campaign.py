@@ -79,7 +79,9 @@ def test_arguments_of_small_commands_are_those_of_gfrnn(command):
 def small_run(tmp_path):
     """Folder like that of a run, with the stores that commands read."""
     run = tmp_path / "run"
-    for store in ("model.zarr", "forecast.zarr", "scores.zarr", "summaries.zarr"):
+    (run / "summaries.zarr").mkdir(parents=True)
+    (run / "summaries.zarr" / "key.npz").write_bytes(random.Random(1).randbytes(100))
+    for store in ("model.zarr", "forecast.zarr", "scores.zarr"):
         (run / store).mkdir(parents=True)
         (run / store / "zarr.json").write_text('{"attributes": {"units": ["K", 1]}}')
         (run / store / "c").write_bytes(random.Random(0).randbytes(100))

@@ -22,6 +22,7 @@ from gfrnn.workflows.benchmarks.peers.stations.station_programs import (
     NarrowStation,
     OwnStation,
 )
+from gfrnn.workflows.cases.station import station_fit
 from gfrnn.workflows.cases.station.station_methods import RIDGE_CALENDAR, forecast_station
 from gfrnn.workflows.cases.station.station_settings import StationSettings
 from gfrnn.workflows.cases.station_case import CASE
@@ -100,9 +101,15 @@ def test_the_narrow_network_is_the_narrowest_of_about_the_same_validation_error(
 def test_the_search_of_the_narrow_network_uses_validation_periods(tiny, tmp_path):
     one = NarrowStation(tmp_path, True, station="wth")
     one.load()
-    setting = one.search()
-    assert setting["width"] <= one.station.network.width
-    assert np.isfinite(one.score(one.forecast(one.fit(setting, 0)))["rmse"])
+    errors = []
+    for _ in range(2):
+        station_fit._folds.cache_clear()
+        station_fit._paths.cache_clear()
+        errors.append(station_programs.validation_error("wth", one.station, "day", 0))
+        later = one.hours.table.loc[one.hours.test]
+        one.hours.table.loc[one.hours.test] = later + np.arange(len(later))[:, None]
+    assert errors[0] == errors[1]
+    assert np.isfinite(one.score(one.forecast(one.fit(one.search(), 0)))["rmse"])
 
 
 def test_missing_forecasts_are_refused(tiny, tmp_path):

@@ -102,8 +102,8 @@ class OwnStation(StationProgram):
 class NarrowStation(OwnStation):
     """One sampled network, as narrow as validation allows.
 
-    The search takes the narrowest network whose error on the validation periods, mean over seeds,
-    is at most one percent above that of the width in the settings of the case.
+    The search takes the least of a few widths whose mean squared error on the validation periods,
+    mean over seeds, is at most one percent above that of the width in the settings of the case.
     """
 
     def search(self) -> Setting:
