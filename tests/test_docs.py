@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import xarray as xr
 from pydantic import BaseModel
@@ -130,9 +131,24 @@ def anchors(document: Path) -> set[str]:
 
 @pytest.mark.slow
 @pytest.mark.cluster
-@pytest.mark.parametrize("name", ["daily_forecasts", "dashboard", "other_forecasts", "own_files"])
+@pytest.mark.parametrize("name", ["daily_forecasts", "dashboard", "other_forecasts"])
 def test_tutorials_work_as_they_are_typed(name: str, tmp_path: Path) -> None:
     type_tutorial(name, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_the_tutorial_on_own_files_works_as_it_is_typed(tmp_path: Path) -> None:
+    type_tutorial("own_files", tmp_path)
+    first, waves = (
+        xr.open_zarr(tmp_path / "runs" / name / "scores.zarr", decode_timedelta=True)["rmse"]
+        .sel(channel="geopotential_250", prediction_timedelta=np.timedelta64(1, "D"))
+        .load()
+        for name in ("first", "waves")
+    )
+    assert first.sel(system="forecast") == pytest.approx(first.sel(system="linear"), rel=1e-3)
+    assert waves.sel(system="forecast") < 0.5 * waves.sel(system="linear")
+    assert waves.sel(system="forecast") < 0.5 * first.sel(system="forecast")
 
 
 @real
@@ -145,6 +161,10 @@ def test_the_tutorial_on_el_nino_works_as_it_is_typed(tmp_path: Path) -> None:
     type_tutorial("el_nino", tmp_path)
     spectrum = xr.open_zarr(tmp_path / "runs" / "el_nino" / "spectrum.zarr")
     assert 36 <= float(spectrum["period"][0]) <= 60
+    scores = xr.open_zarr(tmp_path / "runs" / "el_nino" / "scores.zarr")
+    found = scores["index_correlation"].sel(index="nino34", prediction_timedelta=[6, 12])
+    for reference in ("linear", "linear inverse"):
+        assert (found.sel(system="forecast") > found.sel(system=reference)).all(), reference
 
 
 @pytest.mark.slow
