@@ -178,11 +178,12 @@ def _size(opened: Mapping[str, xr.Dataset], axes: Mapping[str, Array], known: Ar
         if ds.sizes["time"] > len(axes["time"])
         or ds.sizes["prediction_timedelta"] > len(axes["prediction_timedelta"])
     }
-    counts = known.sum(axis=0)
+    least, most = (int(end(known.sum(axis=0))) for end in (np.min, np.max))
+    pairs = str(least) if least == most else f"{least} to {most}"
     rest = f"; not compared, as others lack them: {'; '.join(sorted(left))}" if left else ""
     return (
-        f"{len(axes['time'])} common initial times and {known.shape[1]} leads, {counts.min()} to "
-        f"{counts.max()} pairs a lead{rest}"
+        f"{len(axes['time'])} common initial times and {known.shape[1]} leads, {pairs} pairs "
+        f"a lead{rest}"
     )
 
 

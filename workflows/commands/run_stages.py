@@ -16,6 +16,7 @@ from gfrnn.pipeline.reduction.progress import ProgressUpdate
 from gfrnn.pipeline.runs.folder import RunFolder
 from gfrnn.pipeline.runs.new_period import NewPeriod
 from gfrnn.pipeline.runs.record import STAGES
+from gfrnn.pipeline.training.model_notes import ModelNotes
 from gfrnn.pipeline.verification.scores import open_scores
 from gfrnn.pipeline.verification.sources.matched_truth import pairs_without_truth
 from gfrnn.pipeline.verification.statistics_store import open_statistics
@@ -30,6 +31,7 @@ from gfrnn.workflows.session.given_paths import folder_for, folder_of_run, given
 from gfrnn.workflows.session.printed_lines import print_product
 from gfrnn.workflows.session.run_session import (
     compute_stage,
+    linear_note,
     open_run,
     print_stage,
     record_performance,
@@ -264,7 +266,9 @@ def print_scores(run: Run) -> None:
     for table in (terminal_table(scores, console), index_table(scores)):
         if table is not None:
             console.print(table)
-    for line in better_references(scores, run.experiment.state.layout):
+    if note := linear_note(run.experiment, ModelNotes.read(run.model)):
+        console.print(note, highlight=False, markup=False)
+    for line in better_references(scores, run.experiment):
         console.print(line, highlight=False, markup=False)
     with open_statistics(run.statistics) as statistics:
         known, leads = statistics["known"].values, statistics["prediction_timedelta"].values

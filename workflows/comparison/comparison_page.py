@@ -13,14 +13,17 @@ from matplotlib.figure import Figure
 
 from gfrnn.pipeline.data.grid import Channel
 from gfrnn.pipeline.storage import write_text
-from gfrnn.workflows.comparison.score_tables import LABELS, cells, compared_scores, shown_leads
+from gfrnn.workflows.comparison.score_tables import LABELS, cells, compared_scores
 from gfrnn.workflows.report.figures import STYLE, WIDTH, Picture, embed
 from gfrnn.workflows.report.labels import heading, lead_label, unit_label
 from gfrnn.workflows.report.page_template import render_page
+from gfrnn.workflows.report.skill_table import usual_leads
 
 # Distinct with red-green colour blindness.
 _COLOURS = ("#0b4f8a", "#d55e00", "#009e73", "#cc9a00", "#b35c8f", "0.45")
 _DASHES = ("--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 3)))  # of references
+_DAYS = (0.25, 0.5, 1, 2, 3, 4, 5, 7, 10, 15)
+_MONTHS = (1, 2, 3, 4, 5, 6, 8, 9, 10, 12)
 _MOST_LEADS = 10
 _MOST_CHANNELS = 12  # with figures
 _SIDES = {-1: "better", 0: "", 1: "worse"}
@@ -42,7 +45,8 @@ def write_page(compared: xr.Dataset, path: Path) -> None:
 
 def _content(compared: xr.Dataset) -> dict[str, Any]:
     """Return the variables of the template."""
-    leads = shown_leads(compared["prediction_timedelta"].values, _MOST_LEADS)
+    axis = compared["prediction_timedelta"].values
+    leads = usual_leads(axis, _DAYS, _MONTHS, _MOST_LEADS)
     shown = compared.isel(prediction_timedelta=leads)
     systems = [str(name) for name in compared["run"].values]
     runs = [str(name) for name in compared["run"].values[~compared["reference"].values]]

@@ -130,7 +130,7 @@ def verify_source(
     )
     for note in notes:
         console.print(note, highlight=False, markup=False)
-    console.print(source_table(displayed_scores(scores)))
+    console.print(source_table(displayed_scores(scores), console))
 
 
 def compare_folders(
@@ -155,7 +155,7 @@ def compare_folders(
     compared = displayed_scores(found)
     for note in compared.attrs["notes"]:
         console.print(note, highlight=False, markup=False)
-    console.print(comparison_table(compared))
+    console.print(comparison_table(compared, console))
     if output is not None:
         # Matplotlib takes a second to import: only once there is something to draw.
         from gfrnn.workflows.comparison.comparison_page import write_page

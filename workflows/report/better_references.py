@@ -1,4 +1,4 @@
-"""Lines that say where a simple reference is better than the forecast, and what to change."""
+"""Lines that say where the best reference is better than the forecast, and what to change."""
 
 from __future__ import annotations
 
@@ -9,24 +9,21 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from gfrnn.pipeline.config.durations import Duration
+from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.workflows.report.labels import lead_label
-from gfrnn.workflows.report.score_figures.score_change import SIGNIFICANT, score_change
+from gfrnn.workflows.report.score_figures.score_change import (
+    LEAST_CHANGE,
+    SIGNIFICANT,
+    score_change,
+)
 
 Array = NDArray[Any]
-
-# Least excess in percent that is said. Where fit.widths chooses 0, the forecast is that of the
-# linear model but for rounding.
-_LEAST = 0.05
 
 _MOST_CHANNELS = 6  # that are named
 
 _MEAN = "several different candidates in search with fit.average"
-_LINEAR = {
-    "eof": f"model.leads up to there, or {_MEAN}; with model.width: 0 the forecast is linear",
-    "local": f"model.leads up to there, or {_MEAN}; with model.width: 0 the forecast is linear",
-    "zonal": "fewer features (model.features, model.width), or more years of training",
-}
 _PERSISTENT = {
     "eof": "more state.modes, as EOFs do not hold all that persists",
     "local": "larger values of fit.ridge, or more years of training",
@@ -34,39 +31,62 @@ _PERSISTENT = {
 }
 
 
-def _remedy(system: str, layout: str) -> str:
-    """Return what to try where a system is better than the forecasts of a layout."""
+def _remedy(system: str, experiment: Experiment, step: Duration, last: Duration) -> str:
+    """Return what to try where a system is the best up to a last lead."""
+    if system == "linear":
+        return _linear_remedy(experiment, step, last)
+    persistent, fit = _PERSISTENT[experiment.state.layout], experiment.fit
+    longer = "a longer validation period" if fit.calibration else "fit.calibration: true"
     remedies = {
-        "linear": _LINEAR[layout],
-        "quadratic": f"model.sampling: quadratic, or {_MEAN}",
+        "quadratic": "model.sampling: quadratic" + (f", or {_MEAN}" if fit.average == 1 else ""),
         "linear inverse": "fewer state.delays, or larger values of fit.ridge",
-        "damped persistence": _PERSISTENT[layout],
-        "persistence": _PERSISTENT[layout],
+        "damped persistence": persistent,
+        "persistence": persistent,
         "climatology": "a shorter forecast.horizon, as nothing is predicted there; with "
-        "fit.calibration: true and a longer validation period, forecasts tend to the climatology",
+        f"{longer}, forecasts tend to the climatology",
     }
     return remedies[system]
 
 
-def better_references(scores: xr.Dataset, layout: str) -> list[str]:
-    """Describe where the reference with the smallest RMSE is better than the forecast.
+def _linear_remedy(experiment: Experiment, step: Duration, last: Duration) -> str:
+    """Return those changes for the better that the experiment does not have yet."""
+    model, fit = experiment.model, experiment.fit
+    if experiment.state.layout == "zonal":
+        return "fewer features (model.features, model.width), or more years of training"
+    remedies = []
+    # With features on the grid, a network without hidden features is not the linear model.
+    if 0 not in fit.widths and not model.features:
+        widths = [0, *(fit.widths or [model.width])]
+        remedies.append(f"fit.widths: {widths}, with which the linear model may be chosen")
+    if last > max([step, *model.leads]):
+        remedies.append(f"model.leads up to {lead_label(last.length)}")
+    if fit.average == 1:
+        remedies.append(_MEAN)
+    return ", or ".join(remedies) or "more years of training, or a longer validation period"
+
+
+def better_references(scores: xr.Dataset, experiment: Experiment) -> list[str]:
+    """Describe at which leads a reference is the best and the forecast worse than it.
 
     Parameters
     ----------
     scores : xarray.Dataset
         Scores of a run, from :func:`gfrnn.pipeline.verify`.
-    layout : str
-        Layout of the states, ``state.layout``, on which the remedies depend.
+    experiment : Experiment
+        Experiment of the run, on which the remedies depend.
 
     Returns
     -------
     list of str
-        For each such reference a line that names it, one for each channel with leads and the excess
-        of the forecast's RMSE, and one on what to try; none if the forecast is the best everywhere.
+        For each such reference a line that names it, one for each channel with the leads at which
+        no system has a smaller RMSE and the excess of the forecast's RMSE, and one on what to try;
+        none if the forecast is the best everywhere.
     """
     found: dict[str, list[str]] = {}
+    last: dict[str, Duration] = {}
     systems = [str(name) for name in scores["system"].values if name != "forecast"]
-    labels = [lead_label(lead) for lead in scores["prediction_timedelta"].values]
+    leads = [_duration(lead) for lead in scores["prediction_timedelta"].values]
+    labels = [lead_label(lead.length) for lead in leads]
     for channel in scores["channel"].values:
         own = scores.sel(channel=channel)
         changes = {system: score_change(own, system) for system in systems}
@@ -74,37 +94,43 @@ def better_references(scores: xr.Dataset, layout: str) -> list[str]:
         best = np.where(np.isfinite(rmse), rmse, np.inf).argmin(axis=0)
         for index, system in enumerate(systems):
             change = changes[system]
-            with np.errstate(invalid="ignore"):
-                worse = (best == index) & (change.change > _LEAST)
+            worse = (best == index) & change.shown & (change.change > 0)
             if worse.any():
                 mark = SIGNIFICANT * bool((worse & change.significant).any())
                 found.setdefault(system, []).append(
                     f"  {channel}: {_excess(change.change, worse, labels)}{mark}"
                 )
+                latest = leads[int(np.flatnonzero(worse)[-1])]
+                last[system] = max(latest, last.get(system, latest))
     return [
         line
         for system, places in found.items()
         for line in (
-            f"the forecast is worse than {system} (larger RMSE):",
+            f"the best reference is {system} (its RMSE is smaller than the forecast's):",
             *places[:_MOST_CHANNELS],
             *(
                 [f"  and {len(places) - _MOST_CHANNELS} more channels"]
                 * (len(places) > _MOST_CHANNELS)
             ),
-            f"  to try: {_remedy(system, layout)}",
+            f"  to try: {_remedy(system, experiment, leads[0], last[system])}",
         )
     ]
 
 
-def better_on_validation(model: ForecastModel, layout: str) -> list[str]:
-    """Describe where a reference is better than the forecast in the validation period.
+def _duration(lead: np.timedelta64 | np.integer[Any]) -> Duration:
+    """Return a lead of scores, in which months are integers."""
+    return Duration(lead if isinstance(lead, np.timedelta64) else np.timedelta64(int(lead), "M"))
+
+
+def better_on_validation(model: ForecastModel, experiment: Experiment) -> list[str]:
+    """Describe where a reference is the best in the validation period, and the forecast worse.
 
     Parameters
     ----------
     model : ForecastModel
         Without errors of rollouts (``fit.calibration: false``) there is nothing to compare.
-    layout : str
-        Layout of the states.
+    experiment : Experiment
+        Experiment of the run, on which the remedies depend.
     """
     selection = model.selection
     if "calibrated_errors" not in selection:
@@ -112,24 +138,26 @@ def better_on_validation(model: ForecastModel, layout: str) -> list[str]:
     ours, *others = np.asarray(selection["calibrated_errors"])
     known = dict(zip(("linear", "quadratic"), others, strict=False))
     known["climatology"] = np.asarray(selection["climatology_errors"])
-    least = np.min(list(known.values()), axis=0)
-    labels = [lead_label((model.step * lead).length) for lead in range(1, len(ours) + 1)]
-    return list(_validation_lines(ours, known, least, labels, layout))
+    leads = [model.step * lead for lead in range(1, len(ours) + 1)]
+    return list(_validation_lines(ours, known, leads, experiment))
 
 
 def _validation_lines(
-    ours: Array, known: Mapping[str, Array], least: Array, labels: Sequence[str], layout: str
+    ours: Array, known: Mapping[str, Array], leads: Sequence[Duration], experiment: Experiment
 ) -> Iterator[str]:
+    least = np.min(list(known.values()), axis=0)
+    labels = [lead_label(lead.length) for lead in leads]
     for system, errors in known.items():
-        worse = (errors == least) & (errors * (1 + _LEAST / 100) ** 2 < ours)
+        worse = (errors == least) & (errors * (1 + LEAST_CHANGE / 100) ** 2 < ours)
         if worse.any():
             with np.errstate(divide="ignore", invalid="ignore"):
                 excess = 100 * np.sqrt(ours / errors) - 100
+            last = leads[int(np.flatnonzero(worse)[-1])]
             yield (
-                f"on the validation period, the forecast is worse than {system} (larger RMSE of "
-                f"states): {_excess(excess, worse, labels)}"
+                f"on the validation period, the best reference is {system} (its RMSE of states is "
+                f"smaller than the forecast's): {_excess(excess, worse, labels)}"
             )
-            yield f"  to try: {_remedy(system, layout)}"
+            yield f"  to try: {_remedy(system, experiment, leads[0], last)}"
 
 
 def _excess(percent: Array, chosen: Array, labels: Sequence[str]) -> str:

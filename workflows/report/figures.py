@@ -51,6 +51,11 @@ SYSTEMS: dict[str, dict[str, Any]] = {
 }
 _MOST_LEADS = 10  # panels of the ridge path
 
+# Lines of the widths that were not chosen, from one to the next; distinct from the chosen width and
+# the linear model.
+_WIDTHS = ("#009e73", "#cc9a00", "#b35c8f", "#56b4e9", "0.55", "#5e3c99")
+_DASHES = ("-", (0, (4, 1)), (0, (1, 1)))
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -96,15 +101,19 @@ def ridge_picture(
     lines = -(-len(shown) // columns)
     figure = Figure(figsize=(WIDTH, 0.5 + 2.5 * lines))
     panels = figure.subplots(lines, columns, sharex=True, squeeze=False)
-    set_margins(figure, left=0.8, bottom=0.5, top=0.5)
+    set_margins(figure, left=0.9, bottom=0.5, top=0.5)
     figure.subplots_adjust(wspace=0.28, hspace=0.16)
     own, reference = SYSTEMS["forecast"]["color"], SYSTEMS["linear"]["color"]
     for index, panel in zip(shown, panels.flat, strict=False):
-        for path, features in zip(paths[:, :, index], widths, strict=True):
+        for number, (path, features) in enumerate(zip(paths[:, :, index], widths, strict=True)):
             chosen = features == width
-            fade = to_rgba(own, 1.0 if chosen else 0.35)
+            style: dict[str, Any] = {"color": own, "linewidth": 2.2}
+            if not chosen:
+                dashes = _DASHES[number // len(_WIDTHS) % len(_DASHES)]
+                color = _WIDTHS[number % len(_WIDTHS)]
+                style = {"color": color, "linewidth": 1.3, "linestyle": dashes}
             label = f"{features} features" + (", chosen" if chosen and len(widths) > 1 else "")
-            panel.plot(ridges, path, color=fade, linewidth=2.2 if chosen else 1.3, label=label)
+            panel.plot(ridges, path, label=label, **style)
             if chosen:
                 best = int(path.argmin())
                 panel.plot(
@@ -126,7 +135,8 @@ def ridge_picture(
     for panel in panels.flat[len(shown) :]:
         panel.set_axis_off()
     figure.supxlabel("ridge / largest singular value", size=9, color="0.25")
-    figure.supylabel("error / that of the climatology", size=9, color="0.25")
+    # At the edge: tick labels have up to six characters.
+    figure.supylabel("error / that of the climatology", x=0.004, size=9, color="0.25")
     handles, labels = panels.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="upper right", borderaxespad=0.1, ncols=min(6, len(labels)))
     return embed(
@@ -195,13 +205,16 @@ def spectrum_picture(selection: Mapping[str, Array], leads: Sequence[np.timedelt
     strengths: dict[float, list[str]] = {}  # leads often share a ridge: one line, one label
     for lead, ridge in zip(leads, selection["ridge"], strict=False):
         strengths.setdefault(float(ridge), []).append(lead_label(lead))
-    for index, (ridge, shared) in enumerate(sorted(strengths.items())):
-        left.axhline(ridge, color="0.45", linewidth=0.8, linestyle=":")
+    slots: list[int] = []
+    for ridge, shared in sorted(strengths.items()):
+        left.axhline(ridge, color="0.45", linewidth=0.8, linestyle=":", zorder=1)
         label = ", ".join(shared if len(shared) < 4 else (shared[0], "...", shared[-1]))
-        # In turn side by side, as neighbouring ridges are closer than the height of the text.
+        # Far from the curve, and beside the labels of neighbouring ridges, which are closer than
+        # the height of the text. The box hides the dotted line, not the curve.
+        slots.append(_slot(spectrum, ridge, slots[-3:]))
         left.annotate(
-            label, (0.98 - 0.24 * (index % 4), ridge), va="center", ha="right",
-            xycoords=left.get_yaxis_transform(), size=8, color="0.2",
+            label, (0.98 - 0.24 * slots[-1], ridge), va="center", ha="right",
+            xycoords=left.get_yaxis_transform(), size=8, color="0.2", zorder=1.5,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
         )  # fmt: skip
     left.set(
@@ -233,6 +246,14 @@ def spectrum_picture(selection: Mapping[str, Array], leads: Sequence[np.timedelt
         f"Left: {description} Right: cumulative variance of the EOFs, {kept[-1]:.1f} % with "
         f"{len(kept)}.",
     )
+
+
+def _slot(spectrum: Array, ridge: float, taken: Sequence[int]) -> int:
+    """Return which quarter of a panel, from the right, has a free place far from the curve."""
+    quarters = np.array_split(np.log(np.maximum(spectrum, 1e-300) / ridge), 4)[::-1]
+    distances = [np.abs(part).min(initial=np.inf) for part in quarters]
+    free = [slot for slot in range(4) if slot not in taken]
+    return max(free, key=lambda slot: float(distances[slot]))
 
 
 def set_margins(

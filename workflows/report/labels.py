@@ -14,6 +14,7 @@ from gfrnn.pipeline.data.grid import Channel
 from gfrnn.pipeline.data.time_axis import format_time
 
 _MISSING = "\N{EN DASH}"
+_MINUS = "\N{MINUS SIGN}"
 _NO_BREAK = "\N{NO-BREAK SPACE}"  # keeps a number and its unit on one line
 
 
@@ -50,11 +51,23 @@ def time_label(stamp: np.datetime64, step: Duration) -> str:
     return f"{pd.Timestamp(stamp):%Y-%m-%d %H:%M} UTC"
 
 
-def number(value: float) -> str:
-    """Write a number with three significant digits, or more before the decimal point."""
+def number(value: float, digits: int = 3) -> str:
+    """Write a number with as many significant digits, or more before the decimal point."""
     if not np.isfinite(value):
         return _MISSING
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:#.3g}".rstrip(".")
+    whole = abs(value) >= 10 ** (digits - 1)
+    text = f"{value:.0f}" if whole else f"{value:#.{digits}g}".rstrip(".")
+    return text.replace("-", _MINUS)
+
+
+def table_number(value: float) -> str:
+    """Write a number of a table on the terminal, with four significant digits: ``10.10``."""
+    return number(value, 4)
+
+
+def fixed(value: float, decimals: int) -> str:
+    """Write a number with so many decimals, e.g. ``0.950``."""
+    return f"{value:.{decimals}f}".replace("-", _MINUS) if np.isfinite(value) else _MISSING
 
 
 def percent(ours: float, theirs: float) -> str:
@@ -65,17 +78,16 @@ def percent(ours: float, theirs: float) -> str:
 
 
 def signed(value: float, decimals: int = 1) -> str:
-    """Write a number with its sign, e.g. ``-4.3``."""
+    """Write a number with its sign, e.g. ``-4.3``; one that rounds to zero has no sign."""
     if not np.isfinite(value):
         return _MISSING
-    return f"{value:+.{decimals}f}".replace("-", "\N{MINUS SIGN}")
+    text = f"{value:+.{decimals}f}"
+    return text.replace("-", _MINUS) if float(text) else text[1:]
 
 
 def difference(ours: float, theirs: float) -> str:
     """Write the difference of `ours` from `theirs`, e.g. ``+0.05``."""
-    if not np.isfinite(ours - theirs):
-        return _MISSING
-    return f"{ours - theirs:+.2f}".replace("-", "\N{MINUS SIGN}")
+    return signed(ours - theirs, 2)
 
 
 def relative(ours: float, theirs: float) -> str:

@@ -49,7 +49,13 @@ from gfrnn.workflows.report.score_figures.skill_figures import (
     skill_pictures,
 )
 from gfrnn.workflows.report.skill_table import report_index_table, report_table, usual_leads
-from gfrnn.workflows.session.run_session import climatology_note, diverged_note, limited_note
+from gfrnn.workflows.session.run_session import (
+    climatology_note,
+    diverged_note,
+    limited_note,
+    linear_note,
+    unstable_note,
+)
 
 Array = NDArray[Any]
 
@@ -107,15 +113,22 @@ def _content(contents: RunContents, places: Mapping[str, tuple[float, float]]) -
     return {
         "experiment": experiment,
         "summary": summary(contents),
-        "climatology_note": climatology_note(notes),
-        "diverged": diverged_note(contents.rollouts),
+        "warnings": [
+            note
+            for note in (
+                climatology_note(notes),
+                diverged_note(contents.rollouts),
+                unstable_note(contents.rollouts),
+            )
+            if note
+        ],
         "limited": limited_note(contents.rollouts),
         "origins": contents.simulated,
         "facts": run_facts(contents),
         "scorecards": first_cards,
         "scorecard_groups": [
             *folded_cards,
-            *subset_scorecards(contents.score_subsets, shown, card_leads),
+            *subset_scorecards(contents.score_subsets, shown, card_leads, contents.calendar),
         ],
         "steps": STEPS,
         "table": report_table(scores, contents.channels, _table_leads(contents)),
@@ -158,7 +171,7 @@ def _content(contents: RunContents, places: Mapping[str, tuple[float, float]]) -
             for stage, entry in run.record.stages.items()
             if entry.finished
         ],
-        "cluster": run.record.cluster,
+        "cluster": _cluster(run.record.cluster),
         "resolved": shown_experiment(experiment),
         "performance": [
             (path.stem.removeprefix("performance-"), path.name)
@@ -191,6 +204,8 @@ def summary(contents: RunContents) -> list[str]:
     ]
     if len(leads) > 1:
         sentences.append(sentence(first, leads[-1], "linear", "climatology"))
+    if note := linear_note(contents.run.experiment, contents.model.notes):
+        sentences.insert(0, f"{note[0].upper()}{note[1:]}.")
     sentences += filter(None, [ensemble_sentence(contents.scores, first, leads[0])])
     acc = contents.scores["acc"].sel(channel=first.name, system="forecast").values
     below = np.flatnonzero(~(acc >= USEFUL))
@@ -198,6 +213,12 @@ def summary(contents: RunContents) -> list[str]:
     reach = f"up to {lead_label(contents.leads[until - 1])}" if until else "at no lead"
     sentences.append(f"Its anomaly correlation is at or above {USEFUL} {reach}.")
     return sentences
+
+
+def _cluster(found: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Name the parts of the description of a cluster."""
+    names = {"memory_gib": "memory (GiB)"}
+    return {names.get(key, key): value for key, value in (found or {}).items()}
 
 
 def _table_leads(contents: RunContents) -> list[int]:

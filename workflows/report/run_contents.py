@@ -96,6 +96,12 @@ class RunContents:
             if str(origin.get("source", "")).startswith("gfrnn_core.systems")
         ]
 
+    @property
+    def calendar(self) -> bool:
+        """Whether the data may have seasons and hours: not with a climatology without cycles."""
+        cycles = self.run.experiment.climatology
+        return (cycles.annual, cycles.diurnal) != (0, 0)
+
     @cached_property
     def channels(self) -> list[Channel]:
         """Channels that forecasters look at first, then the others in the order of the grid."""

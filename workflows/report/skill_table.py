@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,10 +18,12 @@ from gfrnn.cluster import dashboard
 from gfrnn.pipeline.data.grid import Channel
 from gfrnn.workflows.report.labels import (
     difference,
+    fixed,
     heading,
     lead_label,
     number,
     percent,
+    table_number,
     unit_label,
 )
 from gfrnn.workflows.report.score_figures.score_change import SIGNIFICANT, ScoreChange, score_change
@@ -34,6 +37,9 @@ _MOST_LEADS = 6
 # Leads that publications usually give, in days and in months.
 _USUAL_DAYS = (0.5, 1, 2, 3, 5, 10)
 _USUAL_MONTHS = (1, 2, 3, 6, 9, 12)
+
+Writer = Callable[[float], str]
+"""Function that writes a number."""
 
 
 class ChannelErrors(NamedTuple):
@@ -80,11 +86,26 @@ def terminal_table(scores: xr.Dataset, console: Console) -> Table:
     console : Console
         Terminal whose width the table must fit.
     """
-    leads = _shown_leads(scores)
-    table = _rmse_table(scores, leads)
+    return fitting_table(partial(_rmse_table, scores), _shown_leads(scores), console)
+
+
+def fitting_table(
+    make: Callable[[Sequence[int]], Table], leads: Sequence[int], console: Console
+) -> Table:
+    """Return a table with a column for as many leads as a terminal shows whole, two at least.
+
+    Parameters
+    ----------
+    make : callable
+        Makes the table of the leads with some indices.
+    leads : sequence of int
+        Indices of all leads; the first and the last stay.
+    console : Console
+    """
+    table = make(leads)
     while len(leads) > 2 and not _fits(table, console):
-        leads = [leads[0], *leads[2:]]  # the first and the last lead stay
-        table = _rmse_table(scores, leads)
+        leads = [leads[0], *leads[2:]]
+        table = make(leads)
     return table
 
 
@@ -103,7 +124,7 @@ def _rmse_table(scores: xr.Dataset, leads: Sequence[int]) -> Table:
         table.add_row(Text.assemble((errors.channel, "bold"), f", {errors.units}"))
         best = np.fmin.reduce(list(errors.rmse.values()))  # NaN where no pair has a truth
         for system, values in errors.rmse.items():
-            table.add_row(f"  {system}", *_cells(values, best, ".4g"))
+            table.add_row(f"  {system}", *_cells(values, best, table_number))
         for name, cells in _comparisons(errors):
             table.add_row(f"  {name}", *cells)
         table.add_section()
@@ -125,8 +146,9 @@ def index_table(scores: xr.Dataset) -> Table | None:
         table.add_column(label, justify="right", no_wrap=True)
     for own in index_scores(scores, leads):
         table.add_row(Text.assemble((own.name, "bold"), f", {own.metric}"))
+        write = partial(fixed, decimals=3) if own.metric == "correlation" else table_number
         for system, values in own.values.items():
-            table.add_row(f"  {system}", *_cells(values, own.best, ".3f"))
+            table.add_row(f"  {system}", *_cells(values, own.best, write))
         table.add_section()
     return table
 
@@ -166,19 +188,23 @@ def index_scores(scores: xr.Dataset, leads: Sequence[int]) -> Iterator[IndexScor
             yield IndexScores(str(name), metric, better.reduce(list(systems.values())), systems)
 
 
-def _cells(values: NDArray[Any], best: NDArray[Any], form: str) -> list[Text]:
+def _cells(values: NDArray[Any], best: NDArray[Any], write: Writer) -> list[Text]:
     """Write the values of a row, those that are the best in bold."""
-    return [
-        Text(f"{value:{form}}", "bold" if value == top else "")
-        for value, top in zip(values, best, strict=True)
-    ]
+    cells = [_marked(value, top, write) for value, top in zip(values, best, strict=True)]
+    return [Text(text, "bold" if marked else "") for text, marked in cells]
+
+
+def _marked(value: float, best: float, write: Writer) -> tuple[str, bool]:
+    """Write a value, and return whether it is the best, or equal to it in the digits shown."""
+    text = write(value)
+    return text, bool(np.isfinite(value)) and text == write(best)
 
 
 def _comparisons(errors: ChannelErrors) -> list[tuple[str, list[str]]]:
     """Return the rows that compare the forecasts with the linear model and the climatology."""
     return [
         (_CHANGE, errors.change.cells()),
-        (_RATIO, [f"{value:.3f}" for value in errors.ratio]),
+        (_RATIO, [fixed(value, 3) for value in errors.ratio]),
     ]
 
 
@@ -189,7 +215,7 @@ def dashboard_table(scores: xr.Dataset) -> dashboard.ResultTable:
     for errors in channel_errors(scores, leads):
         rows.append((f"{errors.channel}, {errors.units}",))
         systems = errors.rmse.items()
-        rows += [(name, *(f"{value:.4g}" for value in values)) for name, values in systems]
+        rows += [(name, *map(table_number, values)) for name, values in systems]
         rows += [(name, *cells) for name, cells in _comparisons(errors)]
     return dashboard.ResultTable(_TITLE, ("system", *_labels(scores, leads)), tuple(rows))
 
@@ -211,7 +237,7 @@ def report_table(
     -------
     list of dict
         One per channel: ``label``, ``unit`` and ``rows``. A row has the lead, a pair (text, whether
-        it is the smallest) for each system, and the change against the linear model.
+        no text is smaller) for each system, and the change against the linear model.
     """
     labels = _labels(scores, leads)
     errors = {found.channel: found for found in channel_errors(scores, leads)}
@@ -222,8 +248,7 @@ def report_table(
         best = np.fmin.reduce(list(rmse.values()))
         rows = []
         for place, label in enumerate(labels):
-            values = [float(own[place]) for own in rmse.values()]
-            cells = [(number(value), value == best[place]) for value in values]
+            cells = [_marked(float(own[place]), best[place], number) for own in rmse.values()]
             rows.append((label, cells, changes[place]))
         table.append({"label": heading(channel), "unit": unit_label(units), "rows": rows})
     return table
@@ -240,16 +265,11 @@ def report_index_table(scores: xr.Dataset, leads: Sequence[int]) -> list[dict[st
     systems = [str(name) for name in scores["system"].values]
     for own in index_scores(scores, leads):
         correlates = own.metric == "correlation"
+        write = partial(fixed, decimals=2) if correlates else number
         rows = []
         for place, label in enumerate(_labels(scores, leads)):
             values = {name: float(each[place]) for name, each in own.values.items()}
-            cells = [
-                (
-                    _index_number(values.get(name, np.nan), correlates),
-                    values.get(name) == own.best[place],
-                )
-                for name in systems
-            ]
+            cells = [_marked(values.get(name, np.nan), own.best[place], write) for name in systems]
             ours, linear = values["forecast"], values["linear"]
             change = difference(ours, linear) if correlates else percent(ours, linear)
             rows.append((label, cells, change))
@@ -258,17 +278,17 @@ def report_index_table(scores: xr.Dataset, leads: Sequence[int]) -> list[dict[st
     return table
 
 
-def _index_number(value: float, correlation: bool) -> str:
-    return f"{value:.2f}" if correlation and np.isfinite(value) else number(value)
-
-
 def _labels(scores: xr.Dataset, leads: Sequence[int]) -> list[str]:
     axis = scores["prediction_timedelta"].values
     return [lead_label(axis[place]) for place in leads]
 
 
 def _shown_leads(scores: xr.Dataset) -> list[int]:
-    axis = scores["prediction_timedelta"].values
+    return table_leads(scores["prediction_timedelta"].values)
+
+
+def table_leads(axis: NDArray[Any]) -> list[int]:
+    """Return indices of at most six leads for a table on the terminal: see :func:`usual_leads`."""
     return usual_leads(axis, _USUAL_DAYS, _USUAL_MONTHS, _MOST_LEADS)
 
 
@@ -276,6 +296,8 @@ def usual_leads(
     axis: NDArray[Any], days: Sequence[float], months: Sequence[int], most: int
 ) -> list[int]:
     """Return indices of the usual leads and the last, or of leads that are spaced geometrically.
+
+    A lead of 0 is left out, unless it is the only one.
 
     Parameters
     ----------
@@ -293,5 +315,6 @@ def usual_leads(
     found = np.flatnonzero(np.isin(axis, usual.astype(axis.dtype)))
     if len(found) >= min(len(axis), most) / 2:
         return sorted({*map(int, found), len(axis) - 1})[-most:]
-    places = np.unique(np.geomspace(1, len(axis), most).round().astype(int)) - 1
+    first = int(len(axis) > 1 and axis[0] == np.zeros((), axis.dtype))
+    places = np.unique(np.geomspace(1, len(axis) - first, most).round().astype(int)) - 1 + first
     return [int(place) for place in places]

@@ -27,7 +27,7 @@ from gfrnn.pipeline.runs.folder import RunFolder
 from gfrnn.pipeline.runs.run import StageOutcome
 from gfrnn.pipeline.training.model_notes import ModelNotes
 from gfrnn.workflows.report.better_references import better_on_validation
-from gfrnn.workflows.report.labels import lead_label
+from gfrnn.workflows.report.labels import lead_label, number
 from gfrnn.workflows.session.command_output import add_results
 from gfrnn.workflows.session.graceful_stop import print_time_limit, stop_at_progress
 from gfrnn.workflows.session.matmul_rate import MatmulRate
@@ -49,6 +49,12 @@ ModelChange = TypeVar("ModelChange", "Refit", "Update")
 # Ratio of the RMSE of a climatology to that of a mean from which on it is said. Harmonics of data
 # without a cycle have sampling errors, which make it slightly larger than 1.
 _CLIMATOLOGY_ERROR = 1.01
+
+# Share of values that the bound limits at leads up to one day from which on a model is called
+# unstable. Of a normal distribution, 20 % are beyond the smallest default bound, 2.1 times the root
+# mean square in training, where the standard deviation has grown to 1.6 times it; of the training
+# states themselves it is 4 %, as many as are usual in a stable forecast.
+_UNSTABLE_SHARE = 0.2
 
 # Forecasts that diverged whose times and places are named.
 _SHOWN_DIVERGENCES = 3
@@ -233,7 +239,7 @@ def print_stage(run: Run, outcome: StageOutcome, console: Console) -> None:
     if outcome.stage == "fit" and (note := climatology_note(ModelNotes.read(run.model))):
         print_warning(console, note)
     if outcome.stage == "fit" and not outcome.skipped:
-        for line in better_on_validation(run.load_model(), run.experiment.state.layout):
+        for line in better_on_validation(run.load_model(), run.experiment):
             console.print(line, highlight=False, markup=False)
     if outcome.stage == "forecast":
         forecasts = run.rollouts()
@@ -241,6 +247,8 @@ def print_stage(run: Run, outcome: StageOutcome, console: Console) -> None:
             print_warning(console, note)
         if note := limited_note(forecasts):
             console.print(note, highlight=False, markup=False)
+        if note := unstable_note(forecasts):
+            print_warning(console, note)
 
 
 def climatology_note(notes: ModelNotes | None) -> str:
@@ -283,18 +291,51 @@ def _place_of(diverged: Mapping[str, Any], leads: NDArray[Any]) -> str:
     )
 
 
+def linear_note(experiment: Experiment, notes: ModelNotes | None) -> str:
+    """Say that the model of ``fit.widths`` with the least error is the linear one; else empty."""
+    if notes is None or 0 not in experiment.fit.widths or experiment.model.features:
+        return ""
+    linear = notes.linear_solve
+    if linear is None or [each.width for each in notes.solves] != [0]:
+        return ""
+    if notes.solves[0].candidate != linear.candidate:
+        return ""
+    return "of fit.widths, 0 hidden features were chosen: the forecast is the linear model"
+
+
 def limited_note(forecasts: xr.Dataset) -> str:
     """Describe how many values the bound of rollouts has limited; empty if none."""
-    shares = forecasts[LIMITED].values
-    limited = int((shares > 0).any(axis=1).sum())
-    first, leads = (shares > 0).any(axis=0).argmax(), forecasts["prediction_timedelta"].values
-    if not limited:
+    shares, leads = forecasts[LIMITED].values, forecasts["prediction_timedelta"].values
+    held = shares > 0
+    if not held.any():
+        return ""
+    mean, largest = (_percentage(float(found(shares))) for found in (np.nanmean, np.nanmax))
+    return (
+        f"the bound (model.bound) has limited values of {held.any(axis=1).sum()} of {len(shares)} "
+        "forecasts, as it holds each value of a state within a multiple of its root mean square in "
+        f"training: {mean} of all values, from {lead_label(leads[held.any(axis=0).argmax()])} on, "
+        f"and at most {largest} of those of one forecast at one lead; a few percent of all values "
+        "are usual for forecasts of many steps"
+    )
+
+
+def unstable_note(forecasts: xr.Dataset) -> str:
+    """Say that the bound has limited many values at leads up to one day; empty if it has not."""
+    shares, leads = forecasts[LIMITED].values, forecasts["prediction_timedelta"].values
+    monthly = leads.dtype.kind == "i"
+    early = 1 if monthly else max(1, int((leads <= np.timedelta64(1, "D")).sum()))
+    share = float(np.nanmean(shares[:, :early]))
+    if share <= _UNSTABLE_SHARE:
         return ""
     return (
-        f"the bound (model.bound) has limited values of {limited} of {len(shares)} forecasts, "
-        f"{np.nanmean(shares):.2g} of all values and at most {np.nanmax(shares):.2g} of those of a "
-        f"forecast at one lead, from {lead_label(leads[first])} on"
+        f"the bound (model.bound) has limited {_percentage(share)} of the values at leads up to "
+        f"{lead_label(leads[early - 1])}, so the forecasts are unstable; try larger values of "
+        "fit.ridge, or noise in training (model.noise)"
     )
+
+
+def _percentage(share: float) -> str:
+    return f"{number(100 * share, 2)} %" if share >= 1e-3 else "less than 0.1 %"
 
 
 def print_update(run: Run, data: Sequence[str], console: Console, *, skipped: bool = False) -> None:

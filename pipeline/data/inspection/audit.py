@@ -82,12 +82,14 @@ def _check_times(ds: xr.Dataset) -> Iterator[DataFinding]:
             f"{format_time(time[i], step)} to {format_time(time[i + 1], step)}"
             for i in longer[:_SHOWN]
         )
+        least, most = min(lengths), max(lengths)
+        times = str(least) if least == most else f"{least} to {most}"
         more = f" and {longer.size - _SHOWN} more" if longer.size > _SHOWN else ""
         yield DataFinding(
             "warning",
             None,
             f"{longer.size} gaps in time (step {step}): {shown}{more}; training uses the "
-            f"{len(runs)} segments of {min(lengths)} to {max(lengths)} times between them",
+            f"{len(runs)} segments of {times} times between them",
         )
     if shorter.size:
         yield DataFinding(

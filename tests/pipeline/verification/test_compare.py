@@ -87,7 +87,7 @@ def test_scores_are_those_of_the_common_pairs(stores) -> None:
             change = values / ours["good"] - 1
             np.testing.assert_allclose(own["rmse_change"], change, rtol=1e-9, atol=1e-12)
     assert "crps" not in found
-    assert "36 common initial times and 3 leads, 36 to 36 pairs a lead" in found.attrs["notes"][0]
+    assert "36 common initial times and 3 leads, 36 pairs a lead" in found.attrs["notes"][0]
     assert "good: 8 initial times and 0 leads" in found.attrs["notes"][0]
 
 

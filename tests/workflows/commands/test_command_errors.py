@@ -6,6 +6,7 @@ import errno
 import re
 import shutil
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,11 @@ import zarr
 
 from gfrnn.pipeline.config.experiment import load_experiment
 from gfrnn.pipeline.runs.run import Run
+from gfrnn.pipeline.training.model_notes import ModelNotes
 from gfrnn.pipeline.verification.scores import open_scores
 from gfrnn.workflows.commands.console import console
 from gfrnn.workflows.report.better_references import better_references
-from gfrnn.workflows.session.run_session import print_stage
+from gfrnn.workflows.session.run_session import linear_note, print_stage
 from gfrnn_testing.commands import SMALL, complaint, gfrnn
 from gfrnn_testing.weather import experiment, finish, tree
 
@@ -127,16 +129,41 @@ def test_a_reference_that_is_better_than_the_forecast_is_said(weather, at_home, 
     print_stage(run, run.fit(), console)  # as each command does
     text = " ".join(capsys.readouterr().out.split())
     assert re.search(
-        r"on the validation period, the forecast is worse than \w+ \(larger RMSE", text
+        r"on the validation period, the best reference is \w+ \(its RMSE of states", text
     )
     run.forecast(), run.verify()
     answer = said("verify", run.folder)
     assert answer.code == 0
     text = " ".join(answer.out.split())
-    lines = better_references(open_scores(run.score_store), "eof")
+    lines = better_references(open_scores(run.score_store), run.experiment)
     assert lines
     for line in lines:
         assert " ".join(line.split()) in text
+
+
+def test_a_forecast_that_is_the_linear_model_is_said(weather, at_home, said):
+    note = "of fit.widths, 0 hidden features were chosen: the forecast is the linear model"
+    chosen = Run(experiment(weather.path, **SMALL | {"fit": {"widths": [0]}}), at_home / "out")
+    finish(chosen)
+    for command in ("verify", "report"):
+        answer = said(command, chosen.folder)
+        assert answer.code == 0
+        assert (note in answer.out.splitlines()) == (command == "verify")
+    assert not re.search(r"forecast / linear, % [^\n]*[-+\N{MINUS SIGN}*]", answer.out)
+    summary = chosen.report.read_text().split('id="summary"')[1].split("</p>")[0]
+    assert f"O{note[1:]}." in summary
+    notes = ModelNotes.read(chosen.model)
+    network = notes.solves[0]
+    for other in (
+        replace(notes, solves=[replace(network, width=5)]),
+        replace(notes, solves=[network, network]),
+        replace(notes, solves=[replace(network, candidate=1)]),
+        replace(notes, linear_solve=None),
+        None,
+    ):
+        assert linear_note(chosen.experiment, other) == ""
+    fixed = experiment(weather.path, **SMALL | {"model": {"width": 0}})
+    assert linear_note(fixed, notes) == ""  # nothing was chosen
 
 
 def test_pairs_without_truth_are_counted_and_said(weather, at_home, said):

@@ -16,6 +16,7 @@ from gfrnn.pipeline.config.experiment import Experiment, to_tree
 from gfrnn.pipeline.config.section import checked
 from gfrnn.pipeline.data.grid import Channel
 from gfrnn.pipeline.runs.run import Run
+from gfrnn.workflows.report.labels import number, table_number
 from gfrnn.workflows.report.page import write_report
 from gfrnn.workflows.report.score_figures.score_change import ScoreChange
 from gfrnn.workflows.report.score_figures.skill_figures import index_pictures
@@ -126,10 +127,44 @@ def test_tables_mark_what_differs_significantly_from_the_linear_model():
 
 
 def test_a_forecast_that_is_the_linear_model_but_for_rounding_is_not_marked():
-    change = np.array([1e-6, 1e-6, 0.04])
-    found = ScoreChange(change, 0.5 * change, 2 * change)
+    change = np.array([1e-6, -0.04, 0.06])
+    found = ScoreChange(change, change - 0.01, change + 0.01)
     assert found.significant.tolist() == [False, False, True]
-    assert found.cells() == ["+0.0", "+0.0", "+0.0*"]
+    assert found.cells() == ["0.0", "0.0", "+0.1*"]
+    assert [text.split("\N{NO-BREAK SPACE}")[0] for text in found.percents()] == [
+        "0.0", "0.0", "+0.1",
+    ]  # fmt: skip
+
+
+def test_equal_numbers_are_all_bold_or_none():
+    scores = made()
+    for name in ("rmse", "index_rmse"):
+        scores[name][1] = scores[name].values[0] * (1 + 1e-7)
+    (rows,) = report_table(scores, [Channel("sst")], [0, 11])
+    _, index_rows = report_index_table(scores, [0, 11])
+    for own in (rows, index_rows):
+        best = [[marked for _, marked in cells] for _, cells, _ in own["rows"]]
+        assert best == [[True, True, False, False, False], [False, False, True, False, False]]
+    for table in (terminal_table(scores, WIDE), index_table(scores)):
+        cells = list(table.columns[1].cells)
+        places = [place for place, cell in enumerate(cells) if getattr(cell, "style", "") == "bold"]
+        assert len({str(cells[place]) for place in places[-2:]}) == 1
+        assert places[-1] - places[-2] == 1
+
+
+def test_numbers_of_a_table_have_four_digits_and_the_minus_sign_of_people():
+    numbers = [10.1, 13.0, 0.46, 12.274, 1234.5, 99999.0, 999.96, -0.25, 0.0]
+    assert [table_number(value) for value in numbers] == [
+        "10.10", "13.00", "0.4600", "12.27", "1234", "99999", "1000", "\N{MINUS SIGN}0.2500",
+        "0.000",
+    ]  # fmt: skip
+    assert table_number(np.nan) == "\N{EN DASH}"
+    assert number(-0.36) == "\N{MINUS SIGN}0.360"
+    scores = made()
+    scores["index_correlation"][0, 0, 0] = -0.036
+    assert "\N{MINUS SIGN}0.036" in next(
+        line for line in printed(index_table(scores)) if line[0] == "forecast"
+    )
 
 
 def test_rows_on_the_page_mark_the_best_and_compare_with_the_linear_model():

@@ -10,12 +10,15 @@ import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import matplotlib.image
 import numpy as np
 import pytest
 import xarray as xr
 
+from gfrnn.pipeline.config.data_config import ClimatologyConfig
 from gfrnn.pipeline.data.grid import Channel, contiguous_longitudes
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.runs.run import Run
@@ -198,6 +201,26 @@ def test_the_experiment_and_the_record_are_shown(text: str, finished: Run) -> No
         assert words in text
 
 
+def test_the_description_of_the_cluster_has_units(finished: Run, tmp_path: Path) -> None:
+    shutil.copytree(finished.folder, tmp_path / "run")
+    run = Run.reopen(tmp_path / "run")
+    with run.changing_record() as record:
+        record.cluster = {"kind": "local", "memory_gib": 21.02}
+    assert "kind local, memory (GiB) 21.02" in write_report(run).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("annual", "diurnal", "calendar"),
+    [(None, None, True), (0, None, True), (2, 0, True), ("month", 0, True), (0, 0, False)],
+)
+def test_only_a_climatology_without_cycles_means_data_without_a_calendar(
+    annual: int | str | None, diurnal: int | None, calendar: bool
+) -> None:
+    climatology = ClimatologyConfig(annual=annual, diurnal=diurnal)
+    run: Any = SimpleNamespace(experiment=SimpleNamespace(climatology=climatology))
+    assert RunContents(run, xr.Dataset()).calendar == calendar
+
+
 def test_dask_reports_are_linked_where_there_are_some(finished: Run, text: str) -> None:
     assert "performance-" not in text
     beside = [finished.folder / f"performance-{command}.html" for command in ("fit", "run")]
@@ -209,7 +232,7 @@ def test_dask_reports_are_linked_where_there_are_some(finished: Run, text: str) 
         for path in beside:
             path.unlink()
     assert '<a href="performance-fit.html">gfrnn fit</a>, ' in page
-    assert '<a href="performance-run.html">gfrnn run</a>, the last' in page
+    assert '<a href="performance-run.html">gfrnn run</a>.' in page
 
 
 def test_simulated_data_are_marked(finished: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
+import xarray as xr
 import yaml
 from rich.console import Console
 
@@ -15,7 +18,12 @@ from gfrnn.pipeline.config.experiment import parse_experiment
 from gfrnn.pipeline.forecasting.forecast_store import open_forecasts
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.workflows.report.page import write_report
-from gfrnn.workflows.session.run_session import diverged_note, print_stage
+from gfrnn.workflows.session.run_session import (
+    diverged_note,
+    limited_note,
+    print_stage,
+    unstable_note,
+)
 from gfrnn_testing.models import scale_weights
 from gfrnn_testing.waves import make_source
 
@@ -99,6 +107,40 @@ def test_values_that_the_bound_has_limited_are_counted_on_the_page_and_by_the_co
     count = open_forecasts(run.forecast_store).sizes["time"]
     note = f"he bound (model.bound) has limited values of {count} of {count} forecasts"
     assert note in said
-    assert "warning" not in said
+    unstable = "of the values at leads up to +1\N{NO-BREAK SPACE}d, so the forecasts are unstable"
+    assert said.split("warning: ")[1].count(unstable) == 1
     run.verify()
-    assert note in write_report(run).read_text(encoding="utf-8")
+    text = write_report(run).read_text(encoding="utf-8")
+    assert unstable in text.split('class="notice"')[1].split("</p>")[0]
+    assert note in text.split('class="note"')[1].split("</p>")[0]
+
+
+DAYS = pd.to_timedelta([6, 12, 24, 48], "h").to_numpy()
+
+
+def forecasts(shares: list[list[float]], leads: Any = DAYS) -> xr.Dataset:
+    """Return the shares of limited values of some forecasts at four leads."""
+    dims = ("time", "prediction_timedelta")
+    return xr.Dataset({"limited": (dims, shares)}, {"prediction_timedelta": leads})
+
+
+def test_shares_of_limited_values_are_percentages():
+    assert limited_note(forecasts([[0.0] * 4])) == ""
+    note = limited_note(forecasts([[0, 0, 0.1, 0.2], [0, 0, 0, 0.076], [0, 0, 0, 0]]))
+    assert "limited values of 2 of 3 forecasts" in note
+    assert "3.1 % of all values, from +1\N{NO-BREAK SPACE}d on, and at most 20 % of" in note
+    assert "less than 0.1 % of all values" in limited_note(forecasts([[0, 0, 0, 1e-5]]))
+    assert "100 % of all values" in limited_note(forecasts([[1, 1, 1, 1]]))
+
+
+def test_a_model_is_called_unstable_for_values_limited_within_a_day():
+    shares = [[0.0, 0.1, 0.53, 0.9]]
+    note = unstable_note(forecasts(shares))
+    assert "21 % of the values at leads up to +1\N{NO-BREAK SPACE}d" in note
+    assert "fit.ridge" in note
+    assert "model.noise" in note
+    assert unstable_note(forecasts([[0.0, 0.1, 0.5, 1.0]])) == ""  # 20 % within a day
+    longer = np.arange(2, 6).astype("timedelta64[D]").astype("timedelta64[ns]")
+    for leads in (np.arange(1, 5), longer):  # the first alone
+        assert unstable_note(forecasts(shares, leads)) == ""
+        assert unstable_note(forecasts([[0.3, 0.0, 0.0, 0.0]], leads))

@@ -9,7 +9,9 @@ import xarray as xr
 from gfrnn.pipeline.config.verification_config import WHOLE
 from gfrnn.pipeline.data.grid import Channel
 from gfrnn.pipeline.verification.subsets import MONTHS
+from gfrnn.workflows.report.score_figures import panels
 from gfrnn.workflows.report.score_figures.panels import line_legend
+from gfrnn.workflows.report.score_figures.score_change import ScoreChange
 from gfrnn.workflows.report.score_figures.scorecard import (
     ScoreCell,
     main_scorecards,
@@ -72,7 +74,7 @@ def test_cells_have_the_change_its_colour_and_a_star_if_it_is_significant():
         ("-2.0", "better s1"),
         ("+0.5", "worse s0"),
         ("+15*", "worse s3 sure"),
-        ("+0.0", ""),
+        ("0.0", ""),
     ]
 
 
@@ -123,6 +125,31 @@ def test_regions_have_intervals_and_parts_of_the_year_and_day_have_none():
             assert card.rows[0][1][0].kind == "better s4"
 
 
+def test_data_without_a_calendar_have_no_seasons_and_hours():
+    scores = made([WHOLE, "DJF", "JJA", "00:00 UTC", "12:00 UTC"], [WHOLE, "north_atlantic"])
+    groups = subset_scorecards(scores, [CHANNEL], range(5), calendar=False)
+    assert [group.title for group in groups] == ["By region, against the linear model"]
+
+
+@pytest.mark.parametrize(("change", "kind"), [(-0.049, ""), (-0.051, "better s0 sure")])
+def test_a_change_that_is_written_as_zero_has_no_colour(change, kind):
+    scores = made()
+    scores["rmse"][0] = scores["rmse"][1] * (1 + change / 100)
+    scores["rmse_change_low"][1], scores["rmse_change_high"][1] = -2e-3, -1e-4
+    (cell, *_) = cells(scores)
+    assert (cell.kind, cell.text) == (kind, "0.0" if not kind else "\N{MINUS SIGN}0.1*")
+
+
+def test_rounding_errors_are_no_changes_on_the_axis_of_the_picture(monkeypatch):
+    axes = []
+    monkeypatch.setattr(panels, "embed", lambda figure, alt: axes.append(figure.axes[0]))
+    for size in (1e-6, 0.2):
+        change = np.array([size, -size])
+        panels.change_picture(ScoreChange(change, change, change), LEADS[:2], "RMSE", "a")
+    assert axes[0].get_ylim() == (-1, 1)
+    assert max(axes[1].get_ylim()) < 0.5
+
+
 def test_without_regions_and_seasons_there_is_nothing_to_fold():
     assert subset_scorecards(made([WHOLE], [WHOLE]), [CHANNEL], [0]) == []
     monthly = made([WHOLE, *MONTHS], [WHOLE])  # months have a figure of their own
@@ -133,7 +160,7 @@ def test_the_picture_of_the_change_gives_its_interval():
     pictures = skill_pictures(made(), CHANNEL)
     assert len(pictures) == 4
     text = pictures[1].alt.replace("\N{MINUS SIGN}", "-").replace("\N{NO-BREAK SPACE}", " ")
-    assert "-50.0 % at +1 d (95 % interval -52.0 to -48.0 %), +0.0 % at +5 d." in text
+    assert "-50.0 % at +1 d (95 % interval -52.0 to -48.0 %), 0.0 % at +5 d." in text
     assert "Forecast: 1 at" in pictures[0].alt
 
 

@@ -142,7 +142,7 @@ def test_maps_of_wide_and_of_narrow_domains_fit_the_page(spectrum):
         (14.4, True, "14.4 mo"),
         (0.93, False, "0.930 d"),
         (1461.0, False, "1461 d (4.0 y)"),
-        (-8.0, False, "-8.00 d"),
+        (-8.0, False, "\N{MINUS SIGN}8.00 d"),
         (np.inf, True, "\N{EN DASH}"),
     ],
 )

@@ -103,6 +103,8 @@ def change_picture(found: ScoreChange, leads: Array, score: str, name: str) -> P
     style = {**line_style("forecast", len(leads)), "markersize": 3, "linewidth": 1.8}
     panel.fill_between(times, found.low, found.high, color=style["color"], **BAND)
     panel.plot(times, found.change, **style)
+    if not found.shown.any():  # an axis of rounding errors would be read as one of changes
+        panel.set_ylim(-1, 1)
     reference = line_style("linear")
     panel.axhline(0, color=reference["color"], linestyle=reference["linestyle"])
     changes = ", ".join(

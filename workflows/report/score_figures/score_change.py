@@ -15,9 +15,12 @@ Array = NDArray[Any]
 SIGNIFICANT = "*"
 """Mark of a change whose interval excludes 0."""
 
-# Changes in percent that rounding explains. Where fit.widths chooses 0, the forecast is that of the
-# linear model but for the rounding of stored fields, which has a sign and so an interval without 0.
-_ROUNDING = 1e-4
+LEAST_CHANGE = 0.05
+"""Smallest change in percent that is shown as one; smaller ones are written as ``0.0``.
+
+Where ``fit.widths`` chooses 0, the forecast is that of the linear model but for the rounding of
+stored fields, which has a sign and so may have an interval without 0.
+"""
 
 
 class ScoreChange(NamedTuple):
@@ -36,10 +39,14 @@ class ScoreChange(NamedTuple):
 
     @property
     def significant(self) -> Array:
-        """Whether the interval excludes 0, beyond rounding: bool, shape (leads,)."""
+        """Whether a change that is shown has an interval without 0: bool, shape (leads,)."""
+        return self.shown & ((self.low > 0) | (self.high < 0))
+
+    @property
+    def shown(self) -> Array:
+        """Whether the change is LEAST_CHANGE in size or larger: bool, shape (leads,)."""
         with np.errstate(invalid="ignore"):
-            beyond = np.isfinite(self.change) & (np.abs(self.change) > _ROUNDING)
-        return beyond & ((self.low > 0) | (self.high < 0))
+            return np.isfinite(self.change) & (np.abs(self.change) >= LEAST_CHANGE)
 
     def cells(self) -> list[str]:
         """Write the changes shortly, as ``-4.3`` or ``-52``, the significant ones with a star."""

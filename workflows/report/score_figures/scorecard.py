@@ -37,7 +37,7 @@ class ScoreCell:
         Errors, change and interval in words.
     kind : str
         Classes of its style: ``better`` or ``worse``, the strength ``s0`` to ``s4``, and ``sure``
-        if the interval excludes 0. Empty where there is no change.
+        if the interval excludes 0. Empty where there is no change, or one that is written as 0.0.
     """
 
     text: str
@@ -127,7 +127,7 @@ def ensemble_scorecards(
 
 
 def subset_scorecards(
-    subsets: xr.Dataset, channels: Sequence[Channel], leads: Sequence[int]
+    subsets: xr.Dataset, channels: Sequence[Channel], leads: Sequence[int], calendar: bool = True
 ) -> list[ScorecardGroup]:
     """Return scorecards against the linear model by region, season and hour.
 
@@ -137,9 +137,12 @@ def subset_scorecards(
         Scores of all regions and subsets.
     channels, leads
         As for :func:`main_scorecards`.
+    calendar : bool
+        False leaves out seasons and hours.
     """
     regions = [str(name) for name in subsets["region"].values if name != WHOLE]
     parts = [str(name) for name in subsets["subset"].values if name not in (WHOLE, *MONTHS)]
+    parts = parts if calendar else []
     hours = [name for name in parts if name.endswith("UTC")]
     seasons = [name for name in parts if name not in hours]
 
@@ -202,7 +205,7 @@ def _cells(
 
 def _kind(change: ScoreChange, place: int) -> str:
     value = change.change[place]
-    if not np.isfinite(value) or value == 0:
+    if not change.shown[place]:
         return ""
     strength = int(np.digitize(abs(value), STEPS))
     side = "better" if value < 0 else "worse"

@@ -88,6 +88,10 @@ def test_times(looked: Callable[..., list[DataFinding]]) -> None:
     assert looked(months) == []
     absent = looked(months.drop_isel(time=[7]))
     assert says(absent, "warning", "1 gaps in time (step 1mo): 2001-07 to 2001-09; training uses")
+    whole = make()
+    for kept, lengths in (([0, 1, 2, 7, 8, 9], "3"), ([0, 1, 2, 7, 8], "2 to 3")):
+        message = f"training uses the 2 segments of {lengths} times between them"
+        assert any(message in each.message for each in looked(whole.isel(time=kept)))
     half = ds.assign_coords(time=ds.time + np.timedelta64(30, "m"))
     assert says(looked(half), "note", "times are at minute 30")
     twice = ds.isel(time=[*range(5), 4, *range(5, 800)])
