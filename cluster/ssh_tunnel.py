@@ -36,7 +36,7 @@ def ssh_tunnel_command(address: str, environment: Mapping[str, str] = os.environ
     near = _is_loopback(host)
     if near and submitted is None and "SSH_CONNECTION" not in environment:
         return None
-    here = socket.getfqdn()
+    here = _own_name(environment)
     user = _user()
     shown = f"[{host}]" if ":" in host else host
     to = f"-L {port}:{shown}:{port}"
@@ -44,6 +44,16 @@ def ssh_tunnel_command(address: str, environment: Mapping[str, str] = os.environ
         # The node is reached through the machine that users log in to.
         return f"ssh -N {to} -J {user}{submitted} {user}{here}"
     return f"ssh -N {to} {user}{submitted or here}"
+
+
+def _own_name(environment: Mapping[str, str]) -> str:
+    """Return the name of this machine, or its address in an ssh session where it has no name."""
+    name = socket.getfqdn()
+    # Addresses and ports of the client and of the server.
+    session = environment.get("SSH_CONNECTION", "").split()
+    if name.partition(".")[0] == "localhost" and len(session) == 4:
+        return session[2]
+    return name
 
 
 def _user() -> str:

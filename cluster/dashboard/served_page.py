@@ -13,6 +13,7 @@ from distributed.dashboard.scheduler import template_variables
 from tornado.ioloop import IOLoop
 
 from gfrnn.cluster.dashboard.bokeh_page import BokehPage
+from gfrnn.cluster.dashboard.closed_pages import silence_closed_pages
 from gfrnn.cluster.dashboard.page_state import PageState
 from gfrnn.cluster.dashboard.scheduler_plugin import ROUTE
 from gfrnn.cluster.dashboard.snapshot import WorkerMemory
@@ -44,6 +45,7 @@ class ServedPage:
 
     def open(self) -> None:
         """Serve the page from now on."""
+        silence_closed_pages()
         self.scheduler.http_application.add_application(self.application)
         self.application.initialize(IOLoop.current())
         self.application.start()
@@ -72,6 +74,10 @@ class ServedPage:
         self.views.add(view)
         document.add_root(page.root)
         document.js_on_event("connection_lost", page.on_connection_lost)
+        if hasattr(document, "config"):  # not in old versions of bokeh
+            # The head of the page says that the connection is lost. Bokeh's own box, which counts
+            # the seconds to the next attempt, would cover it.
+            document.config.notify_connection_status = False
         document.title = f"gfrnn: {self.runs[run].snapshot.title}"
         document.template = env.get_template("simple.html")
         document.template_variables.update(extra)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -137,9 +137,7 @@ def forecast(
             {
                 "title": f"Forecasts of the experiment {experiment.name}",
                 "source": f"GFRNN sampled recurrent network, {trained.notes.width} features",
-                "trained_on": "; ".join(
-                    ", ".join(origin.values()) for origin in ds.attrs["origins"]
-                ),
+                "trained_on": describe_origins(ds.attrs["origins"]),
                 "history": f"{pd.Timestamp.now('UTC'):%Y-%m-%dT%H:%M:%SZ} written by gfrnn",
             },
             experiment.forecast.batch,
@@ -163,6 +161,15 @@ def forecast(
         progress,
     )
     finish_forecast_store(path, fields.grid)
+
+
+def describe_origins(origins: Sequence[Mapping[str, str]]) -> str:
+    """Return the statements of sources about themselves, without those that say nothing."""
+    stated = (
+        ", ".join(text for text in origin.values() if text.strip().lower() not in ("", "none"))
+        for origin in origins
+    )
+    return "; ".join(text for text in stated if text)
 
 
 def check_members(model: ForecastModel, config: ForecastConfig) -> None:

@@ -42,7 +42,8 @@ class RunFolder:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder.absolute()  # workers may have another working directory
+        # Workers may have another working directory. Paths are printed, so "a/../b" becomes "b".
+        self.folder = folder.resolve() if ".." in folder.parts else folder.absolute()
         self._locked = False
 
     @property

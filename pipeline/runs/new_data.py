@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -21,7 +20,7 @@ from gfrnn.pipeline.data.area_index import index_weights
 from gfrnn.pipeline.data.dataset import log_losses, open_source
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.data.grid import format_extent, same_coordinates
-from gfrnn.pipeline.data.time_axis import step_of
+from gfrnn.pipeline.data.time_axis import format_minute, step_of
 from gfrnn.pipeline.errors import ConfigError, DataError
 from gfrnn.pipeline.reduction.checkpoints import Arrays
 from gfrnn.pipeline.reduction.progress import Progress
@@ -78,7 +77,7 @@ def open_new_data(
     if period is not None:
         inside = period.mask(ds["time"].values)
     if not inside.any():
-        first, last = (pd.Timestamp(ds["time"].values[i]) for i in (0, -1))
+        first, last = (format_minute(ds["time"].values[place]) for place in (0, -1))
         raise DataError(
             f"--period: {period} contains no time of NEW_DATA, which go from {first} to {last}; "
             "choose dates within them"
@@ -228,15 +227,15 @@ def check_follows_training(time: Array, last: np.datetime64, step: Duration) -> 
     DataError
         If the model was trained with a time, or a time is not a whole number of steps later.
     """
-    first, end = pd.Timestamp(time[0]), pd.Timestamp(last)
-    if first <= end:
+    first, end = format_minute(time[0]), format_minute(last)
+    if time[0] <= last:
         raise DataError(
             f"NEW_DATA: begin at {first}, but the model was trained with data up to {end}; give "
             f"later times only (--period START END takes a part of NEW_DATA)"
         )
     if off := np.flatnonzero(step.after(last, step.count(last, time)) != time).tolist():
         raise DataError(
-            f"NEW_DATA: {pd.Timestamp(time[off[0]])} is not a whole number of steps "
+            f"NEW_DATA: {format_minute(time[off[0]])} is not a whole number of steps "
             f"({step}) after {end}, the last time that the model "
             "was trained with; give times at the model's steps"
         )
@@ -265,10 +264,11 @@ def check_forecast_data(
     time, test = ds["time"].values, experiment.periods.test
     check_periods(stated_times(ds), [("test", test)])
     used = known_times(time, test)
-    if updated is not None and time[used][0] < np.datetime64(updated.last):
+    last = None if updated is None else np.datetime64(updated.last)
+    if last is not None and time[used][0] < last:
         raise ConfigError(
-            f"periods.test: {test} begins before {pd.Timestamp(updated.last)}, up to which the "
-            "model was trained by an update; scores at times of the training would be too good; "
+            f"periods.test: {test} begins before {format_minute(last)}, up to which the model was "
+            "trained by an update; scores at times of the training would be too good; "
             "choose a test period that begins then or later"
         )
     check_chunks(ds, used)

@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from gfrnn.pipeline.config.experiment import Experiment, to_tree
 from gfrnn.pipeline.config.section import checked
+from gfrnn.pipeline.data.time_axis import format_minute
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn.pipeline.reduction.progress import Progress
@@ -94,7 +97,8 @@ class Refit:
         model = source.load_model()
         if source.updated:
             raise RunError(
-                f"{folder}: was updated to {source.updated.last}, which merged the triangles of "
+                f"{folder}: was updated to {format_minute(np.datetime64(source.updated.last))}, "
+                "which merged the triangles of "
                 "its years; refit a run that was not updated, then update the refitted run"
             )
         store, fitted = source.load_candidates(model)
@@ -202,7 +206,7 @@ def _check_output(output: Path, source: Run, force: bool) -> None:
     folder = RunFolder(output)
     if folder.free:
         return
-    if output.absolute() == source.folder:
+    if folder.folder == source.folder:
         raise RunError(f"{output}: is the folder of the run itself; choose another --output")
     there = folder.read_record().fit
     if there is None or there.refit is None:
@@ -216,5 +220,5 @@ def _check_output(output: Path, source: Run, force: bool) -> None:
 
 
 def _command(source: Run, output: Path) -> str:
-    words = ["gfrnn", "refit", str(source.folder), "--output", str(output.absolute())]
+    words = ["gfrnn", "refit", str(source.folder), "--output", str(RunFolder(output).folder)]
     return f"`{shlex.join(words)}`"

@@ -69,8 +69,10 @@ class Run(RunProducts):
 
     Parameters
     ----------
-    experiment : Experiment
-    folder : Path
+    experiment : Experiment, str or Path
+        An experiment, or the path of an experiment file, which is read as by
+        :func:`gfrnn.pipeline.load_experiment`.
+    folder : str or Path
         Folder of the run; if it is missing, it is created when something is written into it.
     progress : callable, optional
     force : bool
@@ -81,8 +83,12 @@ class Run(RunProducts):
 
     Raises
     ------
+    ConfigError
+        If the experiment file cannot be read, or is none.
     RunError
         If the folder belongs to another experiment, or is not the folder of a run.
+    TypeError
+        If the experiment or the folder is something else.
     """
 
     def check(self, *, force: bool = False, forecast_again: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +16,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gfrnn.pipeline.config.experiment import Experiment
+from gfrnn.pipeline.config.experiment import Experiment, load_experiment
 from gfrnn.pipeline.data.dataset import log_losses, open_source
 from gfrnn.pipeline.data.fields import Fields
 from gfrnn.pipeline.errors import RunError
@@ -52,14 +53,23 @@ class StoredRun(RunFolder):
 
     def __init__(
         self,
-        experiment: Experiment,
-        folder: Path,
+        experiment: Experiment | str | os.PathLike[str],
+        folder: str | os.PathLike[str],
         progress: Progress | None = None,
         *,
         force: bool = False,
         strict: bool = False,
     ) -> None:
-        super().__init__(folder)
+        if not isinstance(folder, (str, os.PathLike)):
+            raise TypeError(f"folder: found {type(folder).__name__}, expected a path")
+        if isinstance(experiment, (str, os.PathLike)):
+            experiment = load_experiment(Path(experiment))
+        elif not isinstance(experiment, Experiment):
+            raise TypeError(
+                f"experiment: found {type(experiment).__name__}, expected an Experiment or the "
+                "path of an experiment file"
+            )
+        super().__init__(Path(folder))
         self.strict = strict
         self.experiment = experiment
         self.progress = progress
@@ -115,7 +125,7 @@ class StoredRun(RunFolder):
         return record
 
     @classmethod
-    def reopen(cls, folder: Path, progress: Progress | None = None) -> Self:
+    def reopen(cls, folder: str | os.PathLike[str], progress: Progress | None = None) -> Self:
         """Open the run in a folder.
 
         Raises
@@ -123,7 +133,7 @@ class StoredRun(RunFolder):
         RunError
             If the folder holds no run.
         """
-        return cls(RunFolder(folder).stored_experiment(), folder, progress)
+        return cls(RunFolder(Path(folder)).stored_experiment(), folder, progress)
 
     @cached_property
     def ds(self) -> xr.Dataset:

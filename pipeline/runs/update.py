@@ -141,7 +141,7 @@ class Update:
             tree = to_tree(experiment) | {"output": str(output)}
             experiment = checked(Experiment, tree, "update")
         fields = open_new_data(experiment.data, paths, model, period)
-        where = (output or folder).absolute()
+        where = RunFolder(output or folder).folder
         work = cls(source, experiment, where, fields, forget, model, store, fitted)
         if work._is_done():
             return replace(work, done=True)
@@ -338,6 +338,7 @@ class Update:
                 consecutive=new_states.consecutive,
                 missing=new_states.missing,
                 gaps=len(new_states.series) - 1,
+                previous=str(pd.Timestamp(self.fitted.last)),
                 forget=self.forget,
                 data=self._data,
             ),
@@ -434,7 +435,7 @@ def _check_output(output: Path, source: Run) -> None:
     if there.free:
         return
     begun = there.read_record().fit
-    if begun is not None and output.absolute() != source.folder:
+    if begun is not None and there.folder != source.folder:
         ours = begun.command == _command(source, output)
         if ours or begun.updated is not None:
             return
@@ -442,7 +443,8 @@ def _check_output(output: Path, source: Run) -> None:
 
 
 def _command(source: Run, output: Path) -> str:
-    words = ["gfrnn", "update", str(source.folder), "NEW_DATA", "--output", str(output.absolute())]
+    place = str(RunFolder(output).folder)
+    words = ["gfrnn", "update", str(source.folder), "NEW_DATA", "--output", place]
     return f"`{shlex.join(words)}`"
 
 

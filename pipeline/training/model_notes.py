@@ -96,6 +96,8 @@ class LatestUpdate:
         Number of these times that were left out, as a channel has no value there.
     gaps : int
         Number of gaps between the others.
+    previous : str
+        Latest time of the earlier data; empty in models of earlier versions.
     """
 
     __pydantic_config__ = _KEYS
@@ -108,6 +110,7 @@ class LatestUpdate:
     data: str = ""
     missing: int = 0
     gaps: int = 0
+    previous: str = ""
 
 
 @dataclass(frozen=True)

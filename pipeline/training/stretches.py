@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.config.section import Period
-from gfrnn.pipeline.data.time_axis import covered, in_months, segments, step_of
+from gfrnn.pipeline.data.time_axis import (
+    covered,
+    format_minute,
+    in_months,
+    segments,
+    step_of,
+)
 from gfrnn.pipeline.errors import ConfigError
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.states.harmonics import AnnualCycle, supported_harmonics
@@ -40,7 +46,7 @@ def check_periods(time: Array, periods: Iterable[tuple[str, Period]]) -> None:
     """
     begin, end = covered(time)
     extent = " to ".join(
-        str(stamp.astype("datetime64[M]") if in_months(time) else pd.Timestamp(stamp))
+        str(stamp.astype("datetime64[M]")) if in_months(time) else format_minute(stamp)
         for stamp in time[[0, -1]]
     )
     for name, period in periods:

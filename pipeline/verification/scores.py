@@ -40,6 +40,22 @@ SUBSETS = "subsets"
 
 _REMEDY = "restore it from a copy, or remove it and run `gfrnn verify` again"
 
+_FIRST = (
+    "rmse",
+    "mae",
+    "bias",
+    "acc",
+    "activity",
+    "pairs",
+    "crps",
+    "fair_crps",
+    "spread",
+    "spread_skill_ratio",
+    "energy_score",
+    "fair_energy_score",
+)
+"""Scores in the order in which they are returned; others follow by name."""
+
 _WITHOUT_UNITS = ("acc", "activity", "index_correlation")
 
 _NAMES = {
@@ -169,7 +185,8 @@ def open_scores(path: Path) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        Variables of :func:`scores_of` without the dimensions ``region`` and ``subset``.
+        Variables of :func:`scores_of` without the dimensions ``region`` and ``subset``, always in
+        the same order.
 
     Raises
     ------
@@ -196,7 +213,11 @@ def _open(path: Path, group: str | None) -> xr.Dataset:
     with naming_damage(path, "values cannot be read", _REMEDY), ds:
         found: xr.Dataset = ds.load()
     found.attrs.pop(SUMS, None)
-    return found
+    # A store lists its arrays in an order of chance.
+    names = sorted(map(str, found.data_vars))
+    names.sort(key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
+    coords = {name: found[name].variable for name in sorted(map(str, found.coords))}
+    return xr.Dataset({name: found[name].variable for name in names}, coords, found.attrs)
 
 
 def _whole(scores: xr.Dataset) -> xr.Dataset:

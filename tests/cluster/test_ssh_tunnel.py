@@ -33,6 +33,14 @@ def test_an_ssh_session_forwards_through_this_machine():
     assert ssh_tunnel_command(FAR, session) == "ssh -N -L 9000:10.1.2.3:9000 ada@node7.cluster.org"
 
 
+@pytest.mark.parametrize("name", ["localhost", "localhost.localdomain"])
+def test_a_machine_without_a_name_is_reached_at_the_address_of_the_session(name, monkeypatch):
+    monkeypatch.setattr(socket, "getfqdn", lambda: name)
+    session = {"SSH_CONNECTION": "1.2.3.4 50000 10.0.0.1 22"}
+    assert ssh_tunnel_command(LOCAL, session) == "ssh -N -L 8787:127.0.0.1:8787 ada@10.0.0.1"
+    assert ssh_tunnel_command(FAR, {}) == f"ssh -N -L 9000:10.1.2.3:9000 ada@{name}"
+
+
 def test_a_page_of_another_machine_is_forwarded_through_this_one():
     assert ssh_tunnel_command(FAR, {}) == "ssh -N -L 9000:10.1.2.3:9000 ada@node7.cluster.org"
     assert ssh_tunnel_command("http://[fe80::1]:9000/gfrnn", {}) == (

@@ -52,7 +52,7 @@ def check_cluster(config: ClusterConfig, folder: Path, console: Console) -> bool
         description = opened.describe()
     findings = missing + find_problems(probes, folder.absolute())
     add_results(cluster=description, workers=probes, findings=findings)
-    _print_workers(probes, console)
+    print_workers(probes, console)
     print_findings(astuple(finding) for finding in findings)
     return not any(finding.severity == "error" for finding in findings)
 
@@ -72,12 +72,14 @@ def _await_workers(opened: Cluster, config: ClusterConfig) -> list[ClusterFindin
     return []
 
 
-def _print_workers(workers: Sequence[WorkerProbe], console: Console) -> None:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("worker", "host"):
-        table.add_column(name)
+def print_workers(workers: Sequence[WorkerProbe], console: Console) -> None:
+    """Print a table of the workers, and what its columns are."""
+    # The box has a column of space between two cells.
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
+    for name in ("worker", "host"):  # broken where the terminal is narrow, as their ends differ
+        table.add_column(name, overflow="fold")
     for name in ("memory", "tasks", "threads", "QR", "dgemm", "in", "out", "on"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for worker in workers:
         table.add_row(worker.name, *_cells(worker))
     console.print(table)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperCommand, TyperGroup
 
 from gfrnn.pipeline.errors import without_passwords
 from gfrnn.workflows.session.command_output import command_output
@@ -23,6 +24,7 @@ Verbose = Annotated[
         "--verbose",
         "-v",
         count=True,
+        show_default=False,
         help="Also print what is being done, on the standard error; -vv prints more.",
     ),
 ]
@@ -30,6 +32,25 @@ AsJson = Annotated[
     bool,
     typer.Option("--json", help="Print the results as JSON, and all else on the standard error."),
 ]
+
+
+class _PlainFlags:
+    """Mixin of commands whose help shows no type for flags, which take no value."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for each in parameters:
+            if getattr(each, "is_flag", False) or getattr(each, "count", False):
+                each.metavar = ""
+        return parameters
+
+
+class PlainCommand(_PlainFlags, TyperCommand):
+    """Command whose help shows no type for flags."""
+
+
+class PlainGroup(_PlainFlags, TyperGroup):
+    """Group of commands whose help shows no type for flags."""
 
 
 def with_output_options(command: Callable[..., None]) -> Callable[..., None]:

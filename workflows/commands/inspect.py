@@ -100,7 +100,7 @@ def inspect(
         (finding.severity, finding.variable or "", finding.message) for finding in findings
     )
     try:
-        text = starting_experiment(ds, sources, name or proposed_name(save, sources[0]), findings)
+        text = starting_experiment(ds, sources, name or proposed_name(save, data[0]), findings)
     except DataError as error:
         if save is not None:
             raise

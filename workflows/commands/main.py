@@ -10,6 +10,7 @@ import errno
 import os
 import sys
 from contextlib import suppress
+from inspect import getdoc
 from typing import Annotated
 
 import typer
@@ -20,7 +21,12 @@ from gfrnn.cluster import ClusterError
 from gfrnn.pipeline.errors import GfrnnError, without_passwords
 from gfrnn.workflows.commands.bench import bench
 from gfrnn.workflows.commands.cluster import cluster
-from gfrnn.workflows.commands.console import console, with_output_options
+from gfrnn.workflows.commands.console import (
+    PlainCommand,
+    PlainGroup,
+    console,
+    with_output_options,
+)
 from gfrnn.workflows.commands.export import export
 from gfrnn.workflows.commands.inspect import inspect
 from gfrnn.workflows.commands.nature import demo, nature
@@ -51,10 +57,27 @@ app.add_typer(bench, name="bench")
 app.add_typer(cluster, name="cluster")
 
 
+def _with_whole_lines(text: str) -> str:
+    """Return a help text whose paragraphs are not broken, but for examples.
+
+    Typer keeps the line breaks of all paragraphs but the first.
+    """
+    return "\n\n".join(
+        paragraph if paragraph.startswith("Example") else " ".join(paragraph.split())
+        for paragraph in text.split("\n\n")
+    )
+
+
 def _add_output_options(group: typer.Typer) -> None:
-    """Add the options of :func:`with_output_options` to all commands of a group."""
+    """Add the options of :func:`with_output_options` to all commands of a group.
+
+    The help of the commands shows no type for flags, and lines as wide as the terminal.
+    """
+    group.info.cls = PlainGroup
     for command in group.registered_commands:
+        command.cls = PlainCommand
         if command.callback is not None:
+            command.help = _with_whole_lines(getdoc(command.callback) or "")
             command.callback = with_output_options(command.callback)
     for inner in group.registered_groups:
         if inner.typer_instance is not None:

@@ -268,8 +268,10 @@ def verify(
 ) -> None:
     """Score the forecasts of a run, or forecasts of any model against TRUTH.
 
-    The references are climatology and persistence, for a run also damped
-    persistence and the linear model. With TRUTH, no run is needed.
+    The references are climatology and persistence; for a run also damped
+    persistence and the linear model, and with state.layout eof the linear inverse
+    model and, if the search has them, quadratic features. With TRUTH, no run is
+    needed.
 
     Examples: [bold]gfrnn verify workflows/experiments/era_interim_europe.yaml[/bold];
     [bold]gfrnn verify graphcast.zarr era5.zarr --region europe[/bold]

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from gfrnn.cluster import open_cluster
 from gfrnn.cluster.human_units import human_duration
 from gfrnn.pipeline.config.data_config import DataConfig, SourceConfig
 from gfrnn.pipeline.config.experiment import load_experiment
@@ -32,13 +31,8 @@ from gfrnn.workflows.comparison.score_tables import comparison_table, source_tab
 from gfrnn.workflows.report.display_units import displayed_scores
 from gfrnn.workflows.session.command_output import add_results
 from gfrnn.workflows.session.given_paths import YAML_NAMES, folder_of_run
-from gfrnn.workflows.session.graceful_stop import print_time_limit, stop_at_progress
-from gfrnn.workflows.session.printed_lines import (
-    print_cluster_line,
-    print_dashboard,
-    print_product,
-)
-from gfrnn.workflows.session.progress_display import show_progress
+from gfrnn.workflows.session.printed_lines import print_product
+from gfrnn.workflows.session.run_session import open_monitored_cluster
 
 ERA5_UNITS = "era5"
 """Value of the option ``--units`` for forecasts that state no unit, and hold those of ERA5."""
@@ -107,19 +101,9 @@ def verify_source(
     # Check before the cluster starts. In an allocation, only the driver's process may do so.
     work = None if cluster.in_allocation else prepare()
     if work is None or force or not work.done:
-        if not cluster.in_allocation:
-            print_time_limit(console)
-        with (
-            open_cluster(
-                cluster, folder=folder, report=partial(print_cluster_line, console)
-            ) as opened,
-            show_progress(console) as display,
-        ):
-            if cluster.in_allocation:  # only the driver's process gets here
-                print_time_limit(console)
-            print_dashboard(console, opened.dashboard)
+        with open_monitored_cluster(cluster, console, folder.name, folder) as (_, progress):
             work = work or prepare()
-            seconds = work.score(stop_at_progress(display), force=force)
+            seconds = work.score(progress, force=force)
         how = human_duration(seconds)
     else:
         how = "done before, skipped"
@@ -171,8 +155,13 @@ def _named(folders: Sequence[Path]) -> dict[str, Path]:
     Raises
     ------
     RunError
-        If a folder is given twice.
+        If a folder does not exist, or is given twice.
     """
+    if missing := [folder for folder in folders if not folder.is_dir()]:
+        raise RunError(
+            f"compare: no folder {missing[0]}; give folders of verified runs, or of `gfrnn verify "
+            "FORECAST TRUTH`"
+        )
     paths = [folder.resolve() for folder in folders]
     if len(set(paths)) < len(paths):
         raise RunError("compare: a folder is given twice; give each once")

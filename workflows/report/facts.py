@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gfrnn.pipeline.data.time_axis import format_minute
 from gfrnn.workflows.report.labels import lead_label, period_label
 from gfrnn.workflows.report.run_contents import RunContents
 from gfrnn_core.zonal import ZonalNetwork
@@ -76,7 +77,8 @@ def _training(contents: RunContents) -> str:
     if run.experiment.fit.without:
         words.append(f"without {', '.join(map(str, run.experiment.fit.without))}")
     if run.updated:
-        words.append(f"updated to {run.updated.last} ({run.updated.rows} rows)")
+        last = format_minute(np.datetime64(run.updated.last))
+        words.append(f"updated to {last} ({run.updated.rows} rows)")
     return ", ".join(words)
 
 

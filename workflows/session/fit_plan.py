@@ -64,6 +64,8 @@ def print_plan(found: FitEstimate) -> None:
     lines = [
         f"{threads}, {memory} of memory each; peak memory is that of one task",
         f"one thread, measured now: decoding {reading}, matrix products (Gflop/s) {products}",
+        "times are those of the tasks, without the start of the workers and some seconds of "
+        "overhead, which are most of the time of a small fit",
     ]
     if found.seconds is None:
         lines.append("time of reading unknown: the store has no chunk to measure it with")

@@ -35,7 +35,7 @@ def folder_for(path: Path, experiment: Experiment) -> Path:
 
 def _is_of_run(path: Path) -> bool:
     folder = RunFolder(path.parent)
-    return path.absolute() == folder.experiment_file and folder.record_file.exists()
+    return path.name == folder.experiment_file.name and folder.record_file.exists()
 
 
 def given_experiment(path: Path) -> Experiment:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,13 @@ import xarray as xr
 from rich.console import Console
 
 from gfrnn.pipeline import open_source
-from gfrnn.pipeline.config.data_config import DataConfig
+from gfrnn.pipeline.config.data_config import DataConfig, SourceConfig
 from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.config.experiment import Experiment
 from gfrnn.pipeline.config.section import Period, checked
 from gfrnn.pipeline.config.yaml_tree import parse_tree
+from gfrnn.pipeline.data.files.find_files import find_files
+from gfrnn.pipeline.data.files.raw_file import is_url
 from gfrnn.pipeline.data.inspection.audit import audit
 from gfrnn.pipeline.data.inspection.describe import describe_dataset, describe_files
 from gfrnn.pipeline.data.inspection.starting_experiment import (
@@ -40,6 +42,12 @@ from gfrnn.workflows.session.printed_lines import print_product
 _KEYS = "data.sources are keys of an experiment file, which `gfrnn fit FILE --plan` checks"
 _LEVEL = "; --level 500 sets the level (hPa) of all files, --level z500.nc=500 that of one of DATA"
 
+_GLOB = "*?[{"
+"""Characters of patterns."""
+
+_MOST_SHOWN = 10
+"""Files of DATA that a message lists."""
+
 Source = str | dict[str, Any]
 
 
@@ -56,7 +64,7 @@ def open_given(
     paths : sequence of str
     levels : sequence of str
         Levels in hPa of files whose names alone contain them: one for all, or words such as
-        ``z500.nc=500`` for some of the paths.
+        ``z500.nc=500`` for some of the paths, or of the files of a glob, by name or path.
     console : Console
         Where files are described that cannot be used as they are.
     region : sequence of float or None
@@ -74,10 +82,7 @@ def open_given(
     DataError
         Also if keys of an experiment file are needed.
     """
-    known = _levels_of(levels, paths)
-    sources: list[Source] = [
-        {"path": path, "level": known[path]} if path in known else path for path in paths
-    ]
+    sources = sources_of(paths, levels)
     tree: dict[str, Any] = {"sources": list(sources)}
     if region is not None:
         tree["region"] = {"latitude": list(region[:2]), "longitude": list(region[2:])}
@@ -92,16 +97,20 @@ def open_given(
         raise DataError(f"{error}\n{hint}") from None
 
 
-def _levels_of(words: Sequence[str], paths: Sequence[str]) -> dict[str, float]:
-    """Return the level of each path that has one.
+def sources_of(paths: Sequence[str], levels: Sequence[str]) -> list[Source]:
+    """Return the entries of ``data.sources`` for paths and the levels of some of them.
+
+    Where a level is given for a file of a glob, the files of the glob are listed instead of it,
+    those of one level in one entry.
 
     Raises
     ------
     ConfigError
-        If a word is no level, or names none of the paths.
+        If a word is no level, or names none of the paths and files, or several.
     """
-    found: dict[str, float] = {}
-    for word in words:
+    files: dict[str, list[str]] = {}
+    found: dict[tuple[str, str], float] = {}
+    for word in levels:
         path, equals, text = word.rpartition("=")
         try:
             level = float(text)
@@ -111,17 +120,66 @@ def _levels_of(words: Sequence[str], paths: Sequence[str]) -> dict[str, float]:
             raise ConfigError(
                 f"--level: {word!r} is no level in hPa; write for example 500, or z500.nc=500"
             )
-        if equals and path not in paths:
-            raise ConfigError(
-                f"--level: {path!r} is not one of DATA; write it as there: {', '.join(paths)}"
-            )
-        if not equals and len(words) > 1:
+        if not equals and len(levels) > 1:
             raise ConfigError(
                 f"--level: {word} is for all of DATA; where levels differ, write {paths[0]}={word} "
                 "and so on"
             )
-        found |= dict.fromkeys([path] if equals else paths, level)
-    return found
+        if not equals or path in paths:
+            found |= {(each, each): level for each in ([path] if equals else paths)}
+            continue
+        files = files or {each: _files_of(each) for each in paths}
+        found[_place_of(path, files)] = level
+    return [entry for path in paths for entry in _entries(path, files.get(path, [path]), found)]
+
+
+def _files_of(path: str) -> list[str]:
+    """Return the files that a glob stands for; another path is returned as it is."""
+    if not any(sign in path for sign in _GLOB):
+        return [path]
+    found = find_files(checked(SourceConfig, {"path": path}, "DATA"), "DATA")
+    here = Path.cwd()
+    files = []
+    for each in found:
+        # Members of a zip archive, and variables of a GRIB file, are of one file.
+        file = each.path.rpartition("::")[2]
+        if not is_url(file) and not Path(path).is_absolute() and Path(file).is_relative_to(here):
+            file = str(Path(file).relative_to(here))
+        files.append(f"{file}/{each.group}" if each.group and each.engine == "netcdf4" else file)
+    return list(dict.fromkeys(files))
+
+
+def _place_of(name: str, files: Mapping[str, Sequence[str]]) -> tuple[str, str]:
+    """Return the only one of DATA, and the file in it, with a name or path."""
+    places = [(path, file) for path, own in files.items() for file in own]
+    exact = [place for place in places if Path(place[1]).absolute() == Path(name).absolute()]
+    matching = exact or [place for place in places if Path(place[1]).name == name]
+    if len(matching) == 1:
+        return matching[0]
+    shown = [file for _, file in matching or places][:_MOST_SHOWN]
+    listed = ", ".join(shown) + ", ..." * (len(matching or places) > len(shown))
+    if matching:
+        raise ConfigError(f"--level: {name!r} is several of DATA; write one of {listed}")
+    raise ConfigError(f"--level: {name!r} is not one of DATA; write one of {listed}")
+
+
+def _entries(
+    path: str, files: Sequence[str], levels: Mapping[tuple[str, str], float]
+) -> Iterator[Source]:
+    """Yield the sources for one of DATA: one for each level of its files."""
+    common = levels.get((path, path))
+    if not any((path, file) in levels for file in files):
+        yield path if common is None else {"path": path, "level": common}
+        return
+    by_level: dict[float | None, list[str]] = {}
+    for file in files:
+        by_level.setdefault(levels.get((path, file), common), []).append(file)
+    for level, own in by_level.items():
+        named: str | list[str] = own[0] if len(own) == 1 else own
+        if level is not None:
+            yield {"path": named, "level": level}
+        else:
+            yield named if isinstance(named, str) else {"path": named}
 
 
 def _describe_files(config: DataConfig, console: Console) -> None:
@@ -188,14 +246,14 @@ def new_experiment(
     if paths:
         ds, sources = open_given(paths, levels, console, given.region)
     else:
-        ds, sources = _ask(
+        paths, ds, sources = _ask(
             "Data (file, zarr store, glob or URL)", None, _opened(levels, console, given.region)
         )
     console.print(without_passwords(describe_dataset(ds)), highlight=False, markup=False)
     if asks:
         given = _ask_choices(ds, given)
     if name is None:
-        name = proposed_name(file, sources[0])
+        name = proposed_name(file, paths[0])
         if asks:
             name = _ask("Name of the experiment", name, checked_name)
     else:
@@ -265,8 +323,12 @@ def _ask(question: str, default: str | None, parse: Callable[[str], Any]) -> Any
 
 def _opened(
     levels: Sequence[str], console: Console, region: Sequence[float] | None
-) -> Callable[[str], tuple[xr.Dataset, list[Source]]]:
-    return lambda text: open_given(text.split(), levels, console, region)
+) -> Callable[[str], tuple[list[str], xr.Dataset, list[Source]]]:
+    def opened(text: str) -> tuple[list[str], xr.Dataset, list[Source]]:
+        paths = text.split()
+        return paths, *open_given(paths, levels, console, region)
+
+    return opened
 
 
 def _period(text: str) -> list[str]:
@@ -305,13 +367,13 @@ def checked_name(name: str, where: str = "") -> str:
     return name
 
 
-def proposed_name(file: Path | None, source: str | Mapping[str, Any]) -> str:
+def proposed_name(file: Path | None, data: str) -> str:
     """Return a name for an experiment: that of its file, or of its data or their folder."""
-    path = file or Path(str(source if isinstance(source, str) else source["path"]).rstrip("/"))
+    path = file or Path(data.rstrip("/"))
     words = (
         re.sub(r"[^A-Za-z0-9-]+", "_", each).strip("_-") for each in (path.stem, path.parent.name)
     )
     plain = [word[:100] for word in words if word]
-    if any(sign in path.name for sign in "*?[{") and len(plain) > 1:
+    if any(sign in path.name for sign in _GLOB) and len(plain) > 1:
         plain.reverse()
     return plain[0] if plain else "experiment"

@@ -20,6 +20,7 @@ from gfrnn.cluster.dashboard import open_page
 from gfrnn.cluster.human_units import human_duration
 from gfrnn.cluster.performance_report import write_performance_report
 from gfrnn.pipeline import Experiment, Run
+from gfrnn.pipeline.data.time_axis import format_minute
 from gfrnn.pipeline.errors import without_passwords
 from gfrnn.pipeline.forecasting.divergence import divergences
 from gfrnn.pipeline.forecasting.forecast_store import LIMITED
@@ -110,7 +111,13 @@ def open_run(
     # Check before the cluster starts. In an allocation, only the driver's process may do so.
     run = None if config.in_allocation else checked()
     with open_monitored_cluster(
-        config, console, experiment, folder, destination=destination, later=later
+        config,
+        console,
+        experiment.name,
+        folder,
+        precision=experiment.model.precision,
+        destination=destination,
+        later=later,
     ) as (cluster, progress):
         run = run or checked()
         run.describe_cluster(cluster)
@@ -122,9 +129,10 @@ def open_run(
 def open_monitored_cluster(
     config: ClusterConfig,
     console: Console,
-    experiment: Experiment,
+    name: str,
     folder: Path,
     *,
+    precision: str | None = None,
     destination: Callable[[], Path] | None = None,
     later: Sequence[str] = (),
 ) -> Iterator[tuple[dict[str, Any], RunProgress]]:
@@ -134,9 +142,12 @@ def open_monitored_cluster(
     ----------
     config : ClusterConfig
     console : Console
-    experiment : Experiment
+    name : str
+        Name of the experiment or of the forecasts, the title of the page.
     folder : Path
-        Folder of an existing run.
+        Folder of an existing run, or of the results.
+    precision : str, optional
+        Precision of the model, whose matrix products are timed as a reference on the page.
     destination : callable, optional
         Returns the folder of the results, by default `folder`. It is called once the cluster is
         open: in an allocation, only in the driver's process.
@@ -160,8 +171,9 @@ def open_monitored_cluster(
             print_time_limit(console)
         client = cluster.client
         results = (folder if destination is None else destination()).absolute()
-        progress = RunProgress(experiment.name, str(results), later, stop_at_progress(display))
-        progress.peak = MatmulRate(client, experiment.model.precision)
+        progress = RunProgress(name, str(results), later, stop_at_progress(display))
+        if precision is not None:
+            progress.peak = MatmulRate(client, precision)
         warn = partial(print_warning, console)
         with open_page(client, cluster.dashboard, progress.snapshot, warn) as page:
             if page:
@@ -205,7 +217,12 @@ def open_model_change(
         yield prepare(), None
         return
     with open_monitored_cluster(
-        config, console, experiment, folder, destination=lambda: prepare().folder
+        config,
+        console,
+        experiment.name,
+        folder,
+        precision=experiment.model.precision,
+        destination=lambda: prepare().folder,
     ) as (_, progress):
         work = prepare()
         with nullcontext() if work.done else record_performance(work.folder, command, console):
@@ -352,16 +369,21 @@ def print_update(run: Run, data: Sequence[str], console: Console, *, skipped: bo
         Whether the update was done before.
     """
     assert run.updated is not None
-    latest, last = run.updated.latest, run.updated.last
+    latest = run.updated.latest
+    # Models hold times with a space before the hour.
+    first, last, previous = (
+        format_minute(np.datetime64(text)) if text else ""
+        for text in (latest.first, run.updated.last, latest.previous)
+    )
     before = "; done before, skipped" if skipped else ""
     add_results(
         folder=run.folder,
         model=run.model,
         update={"skipped": skipped, "times": latest.times, "rows": latest.rows}
-        | {"first": latest.first, "last": last, "consecutive": latest.consecutive},
+        | {"first": first, "last": last, "consecutive": latest.consecutive},
     )
     count = latest.times - latest.missing
-    times = f"{count} times from {latest.first} to {last}, {latest.rows} rows{before}"
+    times = f"{count} times from {first} to {last}, {latest.rows} rows{before}"
     print_product(console, "update", f"{run.model} ({times})")
     if latest.missing:
         console.print(
@@ -369,10 +391,11 @@ def print_update(run: Run, data: Sequence[str], console: Console, *, skipped: bo
             highlight=False,
         )
     if not latest.consecutive:
-        console.print(f"there is a gap before {latest.first}; no row crosses it", highlight=False)
+        where = f"between {previous} and {first}" if previous else f"before {first}"
+        console.print(f"there is a gap {where}; no row crosses it", highlight=False)
     if latest.gaps:
         console.print(
-            f"gaps between {latest.first} and {last}: {latest.gaps}; no row crosses one",
+            f"gaps between {first} and {last}: {latest.gaps}; no row crosses one",
             highlight=False,
         )
     words = ["gfrnn", "forecast", str(run.folder)]

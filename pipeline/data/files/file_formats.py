@@ -26,6 +26,20 @@ _REFUSED = (
 )
 
 
+_TABLES = (".csv", ".tsv", ".txt")
+
+TABLE_REMEDY = (
+    "write it as netCDF, for example with pandas.read_csv, DataFrame.to_xarray and "
+    "Dataset.to_netcdf, with times as the coordinate time, scalar coordinates latitude and "
+    "longitude, and each variable's attribute units"
+)
+
+
+def is_table(path: str) -> bool:
+    """Whether the name of a file is that of a table of text, such as the series of a station."""
+    return path.lower().endswith(_TABLES)
+
+
 def engine_of(path: str, start: bytes) -> str:
     """Return ``netcdf3``, ``netcdf4`` or ``grib`` for the first bytes of a file.
 
@@ -48,12 +62,8 @@ def engine_of(path: str, start: bytes) -> str:
             f"{path}: is an experiment file or another YAML file, and not data; give the files or "
             "stores of data that it names"
         )
-    if path.lower().endswith((".csv", ".tsv", ".txt")):
-        raise DataError(
-            f"{path}: a table of text; write it as netCDF, for example with pandas.read_csv, "
-            "DataFrame.to_xarray and Dataset.to_netcdf, with times as the coordinate time, scalar "
-            "coordinates latitude and longitude, and each variable's attribute units"
-        )
+    if is_table(path):
+        raise DataError(f"{path}: a table of text; {TABLE_REMEDY}")
     found = "an empty file" if not start else f"a file that begins with {start[:8]!r}"
     raise DataError(f"{path}: {found}; only netCDF and GRIB files and zarr stores can be read")
 

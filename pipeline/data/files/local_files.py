@@ -13,7 +13,14 @@ from pathlib import Path
 
 import netCDF4
 
-from gfrnn.pipeline.data.files.file_formats import HEAD, ZARR_MARKS, check_length, engine_of
+from gfrnn.pipeline.data.files.file_formats import (
+    HEAD,
+    TABLE_REMEDY,
+    ZARR_MARKS,
+    check_length,
+    engine_of,
+    is_table,
+)
 from gfrnn.pipeline.data.files.grib_cache import grib_variables
 from gfrnn.pipeline.data.files.icechunk_repository import MARKS as ICECHUNK_MARKS
 from gfrnn.pipeline.data.files.raw_file import NETCDF_LOCK, RawFile, first_line
@@ -236,9 +243,15 @@ def _in_archive(path: Path, stamp: tuple[int, ...]) -> Iterator[RawFile]:
     size = sum(info.file_size for info in members)
     listed = ", ".join(info.filename for info in members[:_GROUPS_SHOWN])
     if not engines or size > _LARGEST_IN_ZIP:
+        count = f"{len(members)} file{'s' * (len(members) != 1)}"
+        what = f"{path}: a zip archive of {count}, {size / 1e6:.3g} MB ({listed})"
+        if members and all(is_table(info.filename) for info in members):
+            raise DataError(
+                f"{what}: tables of text, such as CSV files of stations, are not read; unpack it, "
+                f"for example with unzip, take the table of a station and {TABLE_REMEDY}"
+            )
         raise DataError(
-            f"{path}: a zip archive of {len(members)} files, {size / 1e6:.3g} MB ({listed}); "
-            "unpack it, for example with unzip, and give the netCDF files in it"
+            f"{what}; unpack it, for example with unzip, and give the netCDF files in it"
         )
     for name in sorted(engines):
         engine = "scipy" if engines[name] == "netcdf3" else "h5netcdf"

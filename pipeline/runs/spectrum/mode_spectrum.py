@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gfrnn.pipeline.config.durations import ONE_DAY, Duration
+from gfrnn.pipeline.data.time_axis import format_minute
 from gfrnn.pipeline.errors import RunError
 from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn.pipeline.runs.run import Run
@@ -146,7 +147,8 @@ def mode_spectrum(run: Run) -> ModeSpectrum:
     model = run.load_model()
     if run.updated:
         raise RunError(
-            f"{run.folder}: was updated to {run.updated.last}, which merged the triangles of its "
+            f"{run.folder}: was updated to {format_minute(np.datetime64(run.updated.last))}, which "
+            "merged the triangles of its "
             "periods, so that no rows are left to check modes with; take a run that was not "
             "updated, or run `gfrnn fit` on an experiment with the new data"
         )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
+import re
 import subprocess
 import sys
 import time
@@ -17,6 +19,8 @@ import pytest
 from distributed import Client, LocalCluster
 from hypothesis import given
 from hypothesis import strategies as st
+from tornado.httpclient import HTTPRequest
+from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from gfrnn.cluster.dashboard import (
     Metric,
@@ -298,6 +302,87 @@ def test_a_closed_browser_does_not_affect_the_others(client):
     assert plugin.page is None
     head = stays.document.roots[0].children[0]
     assert eventually(lambda: "finished" in head.text)
+
+
+@pytest.fixture
+def complaints() -> Iterator[list[logging.LogRecord]]:
+    """Messages that the web server logs as errors."""
+    found: list[logging.LogRecord] = []
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = found.append  # type: ignore[method-assign]
+    logger = logging.getLogger("tornado.application")
+    logger.addHandler(handler)
+    yield found
+    logger.removeHandler(handler)
+
+
+async def connect(address: str, token: str) -> WebSocketClientConnection:
+    origin = {"Origin": address.rpartition("/")[0]}
+    request = HTTPRequest(f"{address.replace('http', 'ws')}/ws", headers=origin)
+    return await websocket_connect(request, subprotocols=["bokeh", token])
+
+
+def token_of(address: str) -> str:
+    with urllib.request.urlopen(address, timeout=180) as response:
+        found = re.search(r'"token":"([^"]+)"', response.read().decode())
+    assert found is not None
+    return found[1]
+
+
+@pytest.mark.parametrize("cause", ["no session", "old page"])
+def test_a_closed_or_outdated_page_is_not_logged(cause, client, complaints, monkeypatch):
+    address = client.dashboard_link.replace("/status", "/gfrnn")
+    with opened(client):
+        application = client.cluster.scheduler.plugins["gfrnn-page"].page.application
+        token = token_of(address)
+        if cause == "old page":
+            from bokeh.server.views import ws
+
+            payload = ws.get_token_payload
+            monkeypatch.setattr(
+                ws, "get_token_payload", lambda text: {**payload(text), "session_expiry": 0}
+            )
+
+        async def visit() -> None:
+            connection = await connect(address, token)
+            assert await connection.read_message() is not None or cause == "old page"
+            if cause == "no session":
+                application.get_sessions("/gfrnn")[0].destroy()
+            connection.close()
+            await asyncio.sleep(0.5)
+
+        client.sync(visit)
+    assert complaints == []
+
+
+def test_other_errors_of_websockets_are_logged(client, complaints, monkeypatch):
+    from bokeh.server.views import ws
+
+    def fail(*_: Any) -> None:
+        raise AttributeError("no such method")
+
+    monkeypatch.setattr(ws, "get_token_payload", fail)
+    address = client.dashboard_link.replace("/status", "/gfrnn")
+    with opened(client):
+        token = token_of(address)
+
+        async def visit() -> None:
+            connection = await connect(address, token)
+            assert await connection.read_message() is None  # the server has closed it
+            connection.close()
+
+        client.sync(visit)
+    (record,) = complaints
+    assert record.getMessage().startswith("Uncaught exception GET /gfrnn/ws (127.0.0.1)")
+
+
+def test_the_box_of_a_lost_connection_does_not_cover_the_head(client):
+    address = client.dashboard_link.replace("/status", "/gfrnn")
+    with opened(client):
+        assert answer(address) == 200
+        plugin = client.cluster.scheduler.plugins["gfrnn-page"]
+        (session,) = plugin.page.application.get_sessions("/gfrnn")
+        assert not session.document.config.notify_connection_status
 
 
 def test_two_runs_share_the_page(cluster, client):

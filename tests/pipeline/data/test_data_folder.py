@@ -184,7 +184,7 @@ OUTCOMES = {
         "WTH.csv: a table of text; write it as netCDF, for example with pandas.read_csv",
     ),
     "a zip archive of a table": Outcome(
-        ["jena_weather_2020/*.zip"], r"a zip archive of 1 files, 7\.24 MB \(weather/weather\.csv\)"
+        ["jena_weather_2020/*.zip"], r"a zip archive of 1 file, 7\.24 MB \(weather/weather\.csv\)"
     ),
     "monthly temperature of the Pacific": Outcome(
         ["pacific_sst_slp_monthly_1856_2014/sst.nc"],

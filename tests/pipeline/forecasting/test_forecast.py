@@ -507,3 +507,13 @@ def test_the_data_opened_are_those_of_the_store(run, weather):
     """The reference of these tests, made by hand, equals the data that the pipeline reads."""
     ds = open_source(run.experiment.data)
     assert ds["mean_sea_level_pressure"].equals(weather.ds["mean_sea_level_pressure"])
+
+
+def test_sources_are_stated_without_what_says_nothing():
+    origins = [
+        {"title": "Nature run", "institution": "none", "source": "model 1", "comment": ""},
+        {"title": "None", "source": " "},
+        {"title": "ERA5", "institution": "ECMWF"},
+    ]
+    assert forecasting.describe_origins(origins) == "Nature run, model 1; ERA5, ECMWF"
+    assert forecasting.describe_origins([{"institution": "none"}]) == ""

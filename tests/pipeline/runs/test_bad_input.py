@@ -96,7 +96,7 @@ def test_missing_source_is_named(tmp_path):
 def test_dates_outside_of_the_data(weather, tmp_path, name, pair):
     message = refused(ConfigError, tmp_path, weather.path, periods={name: pair})
     assert f"periods.{name}: {pair[0]}..{pair[1]} is not within the data" in message
-    assert "2001-01-01 00:00:00 to 2002-11-11 00:00:00" in message
+    assert "2001-01-01T00:00 to 2002-11-11T00:00" in message
 
 
 def test_overlapping_periods(weather):

@@ -12,7 +12,7 @@ import xarray as xr
 from distributed import Client, LocalCluster
 
 from gfrnn.pipeline.config.experiment import load_experiment
-from gfrnn.pipeline.errors import DataError, RunError
+from gfrnn.pipeline.errors import ConfigError, DataError, RunError
 from gfrnn.pipeline.forecasting import forecast_chunks
 from gfrnn.pipeline.runs.run import Run
 from gfrnn_testing.weather import contents, experiment, finish
@@ -210,3 +210,26 @@ def test_the_client_of_the_user_is_used(run, weather, tmp_path):
     assert stages
     assert mean == pytest.approx(float(run.forecasts()[MSL].mean()))
     assert contents(other.forecast_store) == contents(run.forecast_store)
+
+
+# Arguments
+
+
+def test_experiments_and_folders_are_given_by_path_too(run, tmp_path):
+    file = tmp_path / "my.yaml"
+    shutil.copyfile(run.experiment_file, file)
+    for given in (file, str(file)):
+        opened = Run(given, str(tmp_path / "first"))
+        assert opened.experiment == run.experiment
+        assert opened.folder == tmp_path / "first"
+    assert Run.reopen(str(run.folder)).is_done("verify")
+
+
+def test_other_arguments_are_refused_at_once(run, tmp_path):
+    with pytest.raises(TypeError, match="experiment: found dict, expected an Experiment or the"):
+        Run({"name": "my"}, tmp_path)
+    with pytest.raises(TypeError, match="folder: found Experiment, expected a path"):
+        Run(tmp_path / "my.yaml", run.experiment)
+    with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read"):
+        Run(tmp_path / "none.yaml", tmp_path / "first")
+    assert list(tmp_path.iterdir()) == []

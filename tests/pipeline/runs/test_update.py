@@ -130,7 +130,7 @@ def test_consecutive_data_give_the_rows_of_one_series(weather, fitted, tmp_path)
     assert after.notes.rows == before.notes.rows + 91
     assert asdict(run.updated.latest) | {"first": "", "data": ""} == {
         "first": "", "times": 91, "rows": 91, "consecutive": True, "forget": 1.0, "data": "",
-        "missing": 0, "gaps": 0,
+        "missing": 0, "gaps": 0, "previous": "2002-03-31 00:00:00",
     }  # fmt: skip
     # The basis stays.
     np.testing.assert_array_equal(after.layout.vectors, before.layout.vectors)

@@ -91,13 +91,13 @@ def rescaled(
 BAD: dict[str, tuple[Callable[[xr.Dataset], xr.Dataset], str]] = {
     "dates trained on": (
         lambda ds: times_shifted(ds, -24),
-        "NEW_DATA: begin at 2002-03-31 00:00:00, but the model was trained with data up to "
-        "2002-03-31 00:00:00; give later times only",
+        "NEW_DATA: begin at 2002-03-31T00:00, but the model was trained with data up to "
+        "2002-03-31T00:00; give later times only",
     ),
     "dates long ago": (lambda ds: times_shifted(ds, -24 * 365), "begin at 2001-04-01"),
     "another hour": (
         lambda ds: times_shifted(ds, 6),
-        r"2002-04-01 06:00:00 is not a whole number of steps \(1d\) after 2002-03-31",
+        r"2002-04-01T06:00 is not a whole number of steps \(1d\) after 2002-03-31",
     ),
     "another step": (
         lambda ds: ds.isel(time=slice(None, None, 2)),
@@ -202,7 +202,7 @@ def test_runs_that_cannot_be_updated(weather, copy, tmp_path):
 def test_an_update_is_not_refitted(weather, copy, tmp_path):
     update(copy, [str(weather.path)], period=SPRING)
     with pytest.raises(
-        RunError, match="was updated to 2002-05-31 .*refit a run that was not updated"
+        RunError, match="was updated to 2002-05-31T00:00, .*refit a run that was not updated"
     ):
         refit(copy, tmp_path / "refit")
 

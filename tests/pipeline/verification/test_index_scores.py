@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -164,3 +167,32 @@ def test_values_do_not_depend_on_the_cut_into_tasks(run):
         together = np.concatenate([part[name] for part in parts], axis=-2)
         scale = np.nanmax(np.abs(whole[name]))
         np.testing.assert_allclose(together, whole[name], atol=1e-6 * scale)
+
+
+# Order
+
+
+_NAMES = """
+import sys
+from pathlib import Path
+from gfrnn.pipeline.runs.run import Run
+scores = Run.reopen(Path(sys.argv[1])).scores()
+print(*scores.data_vars, *scores.coords)
+"""
+
+
+def test_scores_are_in_the_same_order_in_every_process(run):
+    found = set()
+    for seed in ("1", "2", "3"):
+        process = subprocess.run(
+            [sys.executable, "-c", _NAMES, str(run.folder)],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found.add(process.stdout)
+    (order,) = found
+    names = order.split()
+    assert names[:6] == ["rmse", "mae", "bias", "acc", "activity", "pairs"]
+    assert names[6:8] == ["index_correlation", "index_rmse"]  # others follow by name

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from rich.console import Console
 
+from gfrnn.workflows.cluster_check.check import print_workers
 from gfrnn.workflows.cluster_check.probe import (
     SpillFolder,
     WorkerInfo,
@@ -147,6 +149,20 @@ def test_a_worker_slower_than_half_of_the_median():
 
 
 # The command, on real clusters
+
+
+def test_names_of_workers_are_whole_in_a_narrow_terminal(capsys):
+    names = [f"worker-{number}-of-a-long-name" for number in range(2)]
+    rates = dict.fromkeys(("from_driver", "to_driver", "to_next"), 1234e6)
+    found = [
+        replace(each, name=name, bandwidth=rates)
+        for each, name in zip(workers({"host": "h" * 30}, {}), names, strict=True)
+    ]
+    print_workers(found, Console(width=80))
+    lines = capsys.readouterr().out.splitlines()
+    whole = "".join(line.split()[0] for line in lines if line.strip())
+    assert all(name in whole for name in names)
+    assert "\N{HORIZONTAL ELLIPSIS}" not in "".join(lines)
 
 
 def check(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:

@@ -45,6 +45,7 @@ def test_a_plan_names_every_stage_and_ends_with_whether_it_fits(command):
     for stage in ("climatology", "eofs", "states", "rows", "solve", "precision", "all"):
         assert f" {stage} " in out
     assert "3 threads, 1.00 GiB of memory each" in out
+    assert "without the start of the workers and some seconds of overhead" in out
     assert out.splitlines()[-1].startswith("fits")
     assert "then 62 forecasts of 6 leads: up to " in out
 

@@ -32,6 +32,36 @@ def test_help_shows_an_example(command):
     assert re.search(rf"Examples?: .*gfrnn {command}", result.output, re.DOTALL)
 
 
+@pytest.mark.parametrize("command", ["", "export", "bench peers", "cluster", "cluster check"])
+def test_flags_have_no_type(command):
+    words = [*command.split(), "--help"]
+    lines = CliRunner().invoke(app, words, env={"COLUMNS": "100"}).output.splitlines()
+    options = {line.split()[1]: line for line in lines if re.match(r"\W*--\w", line)}
+    assert "--help" in options
+    for name in {"--help", "--force", "--verbose", "--json", "--quick", "--version"} & set(options):
+        assert not re.search(r"<\w+>", options[name]), name
+    assert "[default: 0]" not in "".join(lines)
+
+
+def test_options_with_a_value_show_its_type():
+    words = ["cluster", "check", "--help"]
+    text = CliRunner().invoke(app, words, env={"COLUMNS": "100"}).output
+    assert re.search(r"--workers +<int> ", text)
+
+
+def test_sentences_are_as_wide_as_the_terminal():
+    for width, line in (
+        (80, "Files that exist are"),
+        (110, "Files that exist are skipped, so that a command that was"),
+    ):
+        shown = CliRunner().invoke(app, ["export", "--help"], env={"COLUMNS": str(width)}).output
+        assert any(each.rstrip().endswith(line) for each in shown.splitlines())
+        assert "skipped, so that a command that was" in " ".join(shown.split())
+    assert "the linear inverse model" in " ".join(
+        CliRunner().invoke(app, ["verify", "--help"]).output.split()
+    )
+
+
 def test_all_commands_are_found():
     assert {"run", "new", "demo", "bench", "bench pass", "cluster check"} <= set(COMMANDS)
     assert len(COMMANDS) == len(set(COMMANDS)) > 25

@@ -15,6 +15,7 @@ from gfrnn.pipeline.config.experiment import Experiment, load_experiment
 from gfrnn.pipeline.data.dataset import open_source
 from gfrnn.pipeline.training.checks import check_fit
 from gfrnn.workflows.commands.main import main
+from gfrnn.workflows.session.new_experiment import sources_of
 from gfrnn_testing.weather import Weather, make_weather
 
 
@@ -146,7 +147,7 @@ def test_levels_may_differ_by_file(weather, new, tmp_path):
     assert written("both.yaml").data.variables == {"geopotential": [500, 850]}
     for words, message in (
         ([], "--level 500 sets the level (hPa) of all files, --level z500.nc=500 that of one"),
-        (["--level", "z5.nc=500"], "'z5.nc' is not one of DATA; write it as there: z500.nc, z850"),
+        (["--level", "z5.nc=500"], "'z5.nc' is not one of DATA; write one of z500.nc, z850.nc"),
         (["--level", "high"], "--level: 'high' is no level in hPa"),
         (
             ["--level", "500", "--level", "850"],
@@ -156,6 +157,51 @@ def test_levels_may_differ_by_file(weather, new, tmp_path):
         code, err = new(*files, *words, "--save", "none.yaml")
         assert code == 2
         assert message in err
+
+
+def test_levels_of_files_of_a_glob_are_given_by_name_or_path(weather, new, tmp_path):
+    for name in ("a/z500.nc", "a/z850_1.nc", "a/z850_2.nc", "b/z850_1.nc"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        with xr.open_zarr(weather.path, consolidated=False) as store:
+            field = store["z"].sel(level=500 if "500" in name else 850, drop=True)
+            half = len(field["time"]) // 2
+            part = {"z500": slice(None), "z850_1": slice(half), "z850_2": slice(half, None)}
+            field = field.isel(time=part[Path(name).stem]).load().drop_encoding()
+            field.to_dataset().to_netcdf(tmp_path / name)
+    levels = ["z500.nc=500", "a/z850_1.nc=850", f"{tmp_path / 'a' / 'z850_2.nc'}=850"]
+    words = [word for level in levels for word in ("--level", level)]
+    assert new("a/*.nc", *words, "--save", "glob.yaml") == (0, "")
+    found = written("glob.yaml")
+    assert [(each.path, each.level) for each in found.data.sources] == [
+        ("a/z500.nc", 500),
+        (["a/z850_1.nc", "a/z850_2.nc"], 850),
+    ]
+    assert found.data.variables == {"geopotential": [500, 850]}
+    # The path of one of DATA need not be repeated.
+    assert new("a/z500.nc", "--level", "z500.nc=500") == (0, "")
+    assert [source.level for source in written("z500.yaml").data.sources] == [500]
+    for level, message in (
+        ("z850_1.nc=850", "'z850_1.nc' is several of DATA; write one of a/z850_1.nc, b/z850_1.nc"),
+        ("z1.nc=1", "'z1.nc' is not one of DATA; write one of a/z500.nc, a/z850_1.nc, a/z850_2.nc"),
+    ):
+        code, err = new("a/*.nc", "b/z850_1.nc", "--level", level)
+        assert code == 2
+        assert message in err
+
+
+def test_the_level_of_a_glob_is_that_of_its_other_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("z500.nc", "z8.nc", "z9.nc"):
+        xr.Dataset().to_netcdf(name)
+    assert sources_of(["*.nc"], ["*.nc=850", "z500.nc=500"]) == [
+        {"path": "z500.nc", "level": 500},
+        {"path": ["z8.nc", "z9.nc"], "level": 850},
+    ]
+    assert sources_of(["*.nc"], ["z500.nc=500"]) == [
+        {"path": "z500.nc", "level": 500},
+        {"path": ["z8.nc", "z9.nc"]},
+    ]
+    assert sources_of(["*.nc"], ["850"]) == [{"path": "*.nc", "level": 850}]
 
 
 def test_too_few_times_for_three_periods_are_said(weather, new, tmp_path):

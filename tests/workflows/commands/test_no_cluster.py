@@ -23,7 +23,6 @@ PARTS = {
 }
 OPENERS = (
     "gfrnn.workflows.session.run_session.open_cluster",
-    "gfrnn.workflows.comparison.stored_scores.open_cluster",
     "gfrnn.workflows.reproduce.reproduction.open_cluster",
     "gfrnn.workflows.cluster_check.check.open_cluster",
 )

@@ -150,10 +150,11 @@ def test_refit_and_update_continue_to_a_report(weather, file, at_home, said):
         "update", new, weather.path, "--period", "2002-04-02", "2002-07-12", "--forget", 0.9
     )
     assert answer.code == 0, answer.err
-    assert f"update: {new}/model.zarr (102 times from 2002-04-02 00:00:00 to" in answer.out
-    assert "gap before 2002-04-02 00:00:00" in answer.out
+    assert f"update: {new}/model.zarr (102 times from 2002-04-02T00:00 to" in answer.out
+    # The training ends on 31 March.
+    assert "gap between 2002-03-31T00:00 and 2002-04-02T00:00; no row crosses it" in answer.out
     told = answer.out.splitlines()[-1]
-    assert told.startswith("forecast from 2002-07-12 00:00:00 or later: gfrnn forecast ")
+    assert told.startswith("forecast from 2002-07-12T00:00 or later: gfrnn forecast ")
     assert told.endswith(" --init latest")
     assert "begins before 2002-07-12" in complaint(said("run", new))
     parts = SMALL | {"periods": {"test": ["2002-07-12", "2002-07-20"]}}
@@ -164,7 +165,7 @@ def test_refit_and_update_continue_to_a_report(weather, file, at_home, said):
     assert answer.code == 0, answer.err
     assert "updated to 2002-07-12" in (new / "report.html").read_text()
     there = said("update", run, weather.path, "--period", "2002-04-01", "2002-04-30", "-o", "b")
-    assert "gap before" not in there.out
+    assert "there is a gap" not in there.out
     assert Run.reopen(at_home / "b").updated
     assert not Run.reopen(run).updated
 

@@ -78,16 +78,19 @@ def test_wrong_options_are_named(said) -> None:
     )
 
 
-def test_compare_refuses_one_folder_and_a_folder_twice(said) -> None:
-    code, text = said("compare", "runs/verify-ens")
-    assert code == 2
-    assert "needs two folders of verified forecasts or more" in text
-    code, text = said("compare", "runs/verify-ens", "./runs/verify-ens")
-    assert code == 2
-    assert "a folder is given twice" in text
-    code, text = said("compare", "runs/nothing", "runs/no")
-    assert code == 2
-    assert "no statistics of forecasts there" in text
+def test_compare_refuses_folders_that_are_missing_empty_or_given_twice(said, tmp_path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    two.mkdir()
+    for words, message in (
+        ((one,), "needs two folders of verified forecasts or more"),
+        ((one, f"{two}/../one"), "a folder is given twice"),
+        ((one, two), "no statistics of forecasts there"),
+        ((one, tmp_path / "three"), f"no folder {tmp_path / 'three'}; give folders of verified"),
+    ):
+        code, text = said("compare", *map(str, words))
+        assert code == 2
+        assert message in text
 
 
 @pytest.mark.slow
@@ -95,6 +98,7 @@ def test_compare_refuses_one_folder_and_a_folder_twice(said) -> None:
 def test_verify_and_compare(folder, said) -> None:
     code, text = said("verify", "ens.zarr", "truth.zarr", "--region", "europe", *ONE)
     assert code == 0, text
+    assert re.search(r"dashboard: http://127.0.0.1:\d+/gfrnn\?token=", text)
     for part in ("2m_temperature, K", "persistence", "fair CRPS", "spread / error", "no climatol"):
         assert part in text
     code, text = said("verify", "ens.zarr", "truth.zarr", "--region", "europe", *ONE)

@@ -294,6 +294,19 @@ def test_the_command_writes_into_the_run_and_says_where(finished, tmp_path, monk
         assert min(image.size) > 300
 
 
+def test_paths_are_printed_without_steps_upwards(finished, tmp_path, monkeypatch, capsys):
+    copy = Path(shutil.copytree(finished.folder, tmp_path / "copy"))
+    (tmp_path / "own").mkdir()
+    monkeypatch.chdir(tmp_path / "own")
+    monkeypatch.setattr("sys.argv", ["gfrnn", "plot", "../copy"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert not caught.value.code
+    file = copy / "plots" / "maps_20020131T00_3d.png"
+    assert f"plot: {file}" in capsys.readouterr().out.replace("\n", "")
+    assert file.is_file()
+
+
 def test_the_command_takes_an_experiment_file_and_names_the_figure_as_json(
     finished, tmp_path, monkeypatch, capsys
 ):

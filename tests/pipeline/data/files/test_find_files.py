@@ -114,8 +114,17 @@ def test_other_archives_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     path = tmp_path / "download.nc"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a.grib", b"GRIB")
-    with pytest.raises(DataError, match=r"a zip archive of 1 files, .* \(a\.grib\); unpack it"):
+    with pytest.raises(DataError, match=r"a zip archive of 1 file, .* \(a\.grib\); unpack it"):
         opened(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("weather/station.csv", "time,t2m")
+        archive.writestr("README.TXT", "a station")
+    with pytest.raises(DataError) as caught:
+        opened(path)
+    assert "a zip archive of 2 files, " in str(caught.value)
+    assert "(weather/station.csv, README.TXT): tables of text, such as CSV" in str(caught.value)
+    assert "write it as netCDF, for example with pandas.read_csv" in str(caught.value)
+    assert "give the netCDF files in it" not in str(caught.value)
     make(6).to_netcdf(tmp_path / "a.nc")
     with zipfile.ZipFile(path, "w") as archive:
         archive.write(tmp_path / "a.nc", "a.nc")
