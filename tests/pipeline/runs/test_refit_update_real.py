@@ -61,7 +61,7 @@ def test_later_years_reduce_the_error(done, tmp_path):
     run = update(done.folder, paths, tmp_path / "new", period=period("2006-01-01", "2008-12-31"))
     assert asdict(run.updated.latest) | {"first": "", "data": ""} == {
         "first": "", "data": "", "times": 1096, "rows": 1096, "consecutive": True, "forget": 1.0,
-        "missing": 0, "gaps": 0, "previous": "2005-12-31 00:00:00",
+        "missing": 0, "gaps": 0, "previous": "2005-12-31 12:00:00",
     }  # fmt: skip
     finish(run)
     assert float((rmse(run) / rmse(done)).mean()) < 1
