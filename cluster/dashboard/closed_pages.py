@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import logging
+import re
 import traceback
 
 from bokeh.protocol.exceptions import ProtocolError
 from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClosedError
 
-_CLOSED = (WebSocketClosedError, StreamClosedError, ConnectionError)
+_CLOSED = (
+    WebSocketClosedError,
+    StreamClosedError,
+    BrokenPipeError,
+    ConnectionAbortedError,
+    ConnectionResetError,
+)
+
+_OF_A_PAGE = re.compile(r"/ws(\?\S*)? \(")
+"""Address of a websocket, which repeats the query of its page, in a message of tornado."""
 
 
 def silence_closed_pages() -> None:
@@ -26,7 +36,7 @@ def _is_fault(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
     # Arguments of tornado are a summary such as "GET /gfrnn/ws (127.0.0.1)", and the request.
     summary = str(record.args[0]) if isinstance(record.args, tuple) and record.args else ""
-    if error is None or "/ws (" not in summary:
+    if error is None or not _OF_A_PAGE.search(summary):
         return True
     if isinstance(error, _CLOSED):
         return False

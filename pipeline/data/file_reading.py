@@ -18,6 +18,7 @@ from gfrnn.pipeline.errors import DataError
 DIMS = ("time", "level", "latitude", "longitude")
 
 _NEAR_BYTES = 2**16
+_NEAR_READS = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,9 +117,10 @@ def read_from_file(
     }
     if grid.level is not None:
         picks["level"] = grid.level[level]
-    chunks = stored_chunk_lengths(raw) or _near_times(part, raw)
+    chunks = stored_chunk_lengths(raw)
+    near = {} if chunks else _near_times(part, raw)
     blocks = [
-        list(_blocks(picks[dim], chunks.get(grid.dims[dim], 1)))
+        list(_blocks(picks[dim], (chunks or near).get(grid.dims[dim], 1), near.get(grid.dims[dim])))
         if dim in picks and dim in grid.dims
         else [(slice(None), slice(None), slice(None))]
         for dim in DIMS
@@ -276,8 +278,13 @@ def _near_times(part: FileTimeRange, raw: xr.Variable) -> dict[str, int]:
     return {time: max(1, _NEAR_BYTES * raw.sizes[time] // max(1, stored * raw.size))}
 
 
-def _blocks(index: np.ndarray, chunk: int) -> Iterator[tuple[slice, Any, Any]]:
+def _blocks(
+    index: np.ndarray, chunk: int, near: int | None = None
+) -> Iterator[tuple[slice, Any, Any]]:
     """Split positions in a file into slices, so that a chunk is read once and only if needed.
+
+    With ``near``, a chunk is a number of near positions of an array without chunks. Slices then
+    have at most ``_NEAR_READS`` of them, as values between the wanted ones need memory too.
 
     Yields (slice to read, selection from what is read, target).
     """
@@ -295,7 +302,10 @@ def _blocks(index: np.ndarray, chunk: int) -> Iterator[tuple[slice, Any, Any]]:
         return
     order = np.argsort(index, kind="stable")
     ordered = index[order]
-    cuts = np.nonzero(ordered[1:] // chunk > ordered[:-1] // chunk + 1)[0] + 1
+    apart = ordered[1:] // chunk > ordered[:-1] // chunk + 1
+    if near is not None:
+        apart |= np.diff(ordered // (_NEAR_READS * near)) > 0
+    cuts = np.nonzero(apart)[0] + 1
     for part in np.split(np.arange(index.size), cuts):
         first, last = int(ordered[part[0]]), int(ordered[part[-1]])
         yield (

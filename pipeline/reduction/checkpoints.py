@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,14 +147,27 @@ def _read(file: Path) -> Arrays:
     # Pickled objects could run code.
     with file.open("rb") as opened, np.load(opened, allow_pickle=False) as stored:
         # Else a small file, compressed or with parts that overlap, could need any amount of memory.
-        if sum(part.file_size for part in stored.zip.infolist()) > file.stat().st_size:
+        parts = stored.zip.infolist()
+        if sum(part.file_size for part in parts) > file.stat().st_size:
             raise ValueError("its arrays are larger than the file")
+        for part in parts:
+            with stored.zip.open(part) as array_file:
+                _check_header(array_file, part.file_size)
         digests = json.loads(stored[_DIGESTS].tobytes())
         arrays = {array: stored[array] for array in digests}
     for array, values in arrays.items():
         if values.dtype.kind not in _KINDS or content_digest(values) != digests[array]:
             raise ValueError(f"the array {array} has changed since it was written")
     return arrays
+
+
+def _check_header(array_file: IO[bytes], size: int) -> None:
+    """Check that an array in the format ``.npy`` has as many bytes as its header states."""
+    if np.lib.format.read_magic(array_file) != (1, 0):
+        raise ValueError("it has arrays of another version of the format")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(array_file)
+    if array_file.tell() + math.prod(shape) * dtype.itemsize != size:
+        raise ValueError("an array has other bytes than its header states")
 
 
 def content_digest(values: NDArray[Any]) -> str:

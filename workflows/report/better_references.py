@@ -36,10 +36,11 @@ def _remedy(system: str, experiment: Experiment, step: Duration, last: Duration)
     if system == "linear":
         return _linear_remedy(experiment, step, last)
     persistent, fit = _PERSISTENT[experiment.state.layout], experiment.fit
+    fewer_delays = "fewer state.delays, or " if experiment.state.delays > 1 else ""
     longer = "a longer validation period" if fit.calibration else "fit.calibration: true"
     remedies = {
         "quadratic": "model.sampling: quadratic" + (f", or {_MEAN}" if fit.average == 1 else ""),
-        "linear inverse": "fewer state.delays, or larger values of fit.ridge",
+        "linear inverse": f"{fewer_delays}larger values of fit.ridge",
         "damped persistence": persistent,
         "persistence": persistent,
         "climatology": "a shorter forecast.horizon, as nothing is predicted there; with "
@@ -52,10 +53,11 @@ def _linear_remedy(experiment: Experiment, step: Duration, last: Duration) -> st
     """Return those changes for the better that the experiment does not have yet."""
     model, fit = experiment.model, experiment.fit
     if experiment.state.layout == "zonal":
-        return "fewer features (model.features, model.width), or more years of training"
+        fewer = "fewer features (model.features, model.width), or "
+        return f"{fewer if model.features or model.width else ''}more years of training"
     remedies = []
     # With features on the grid, a network without hidden features is not the linear model.
-    if 0 not in fit.widths and not model.features:
+    if 0 not in (fit.widths or [model.width]) and not model.features:
         widths = [0, *(fit.widths or [model.width])]
         remedies.append(f"fit.widths: {widths}, with which the linear model may be chosen")
     if last > max([step, *model.leads]):

@@ -56,7 +56,7 @@ def number(value: float, digits: int = 3) -> str:
     if not np.isfinite(value):
         return _MISSING
     whole = abs(value) >= 10 ** (digits - 1)
-    text = f"{value:.0f}" if whole else f"{value:#.{digits}g}".rstrip(".")
+    text = f"{value:.0f}" if whole else f"{value:z#.{digits}g}".rstrip(".")
     return text.replace("-", _MINUS)
 
 
@@ -67,7 +67,8 @@ def table_number(value: float) -> str:
 
 def fixed(value: float, decimals: int) -> str:
     """Write a number with so many decimals, e.g. ``0.950``."""
-    return f"{value:.{decimals}f}".replace("-", _MINUS) if np.isfinite(value) else _MISSING
+    # A number that rounds to zero has no sign.
+    return f"{value:z.{decimals}f}".replace("-", _MINUS) if np.isfinite(value) else _MISSING
 
 
 def percent(ours: float, theirs: float) -> str:

@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,9 @@ def _files_of(path: str) -> list[str]:
     """Return the files that a glob stands for; another path is returned as it is."""
     if not any(sign in path for sign in _GLOB):
         return [path]
+    # As they are written: what a link leads to may be another file later.
+    if matches := sorted(glob(path, recursive=True)):
+        return matches
     found = find_files(checked(SourceConfig, {"path": path}, "DATA"), "DATA")
     here = Path.cwd()
     files = []

@@ -341,8 +341,10 @@ def unstable_note(forecasts: xr.Dataset) -> str:
     shares, leads = forecasts[LIMITED].values, forecasts["prediction_timedelta"].values
     monthly = leads.dtype.kind == "i"
     early = 1 if monthly else max(1, int((leads <= np.timedelta64(1, "D")).sum()))
-    share = float(np.nanmean(shares[:, :early]))
-    if share <= _UNSTABLE_SHARE:
+    known = shares[:, :early]
+    known = known[np.isfinite(known)]
+    share = float(known.mean()) if known.size else np.nan
+    if not share > _UNSTABLE_SHARE:  # NaN if no share is known
         return ""
     return (
         f"the bound (model.bound) has limited {_percentage(share)} of the values at leads up to "

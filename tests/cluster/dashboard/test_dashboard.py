@@ -316,9 +316,9 @@ def complaints() -> Iterator[list[logging.LogRecord]]:
     logger.removeHandler(handler)
 
 
-async def connect(address: str, token: str) -> WebSocketClientConnection:
+async def connect(address: str, token: str, query: str = "") -> WebSocketClientConnection:
     origin = {"Origin": address.rpartition("/")[0]}
-    request = HTTPRequest(f"{address.replace('http', 'ws')}/ws", headers=origin)
+    request = HTTPRequest(f"{address.replace('http', 'ws')}/ws{query}", headers=origin)
     return await websocket_connect(request, subprotocols=["bokeh", token])
 
 
@@ -329,8 +329,9 @@ def token_of(address: str) -> str:
     return found[1]
 
 
+@pytest.mark.parametrize("query", ["", "?run=Client-abc"])  # a page hands its own query on
 @pytest.mark.parametrize("cause", ["no session", "old page"])
-def test_a_closed_or_outdated_page_is_not_logged(cause, client, complaints, monkeypatch):
+def test_a_closed_or_outdated_page_is_not_logged(cause, query, client, complaints, monkeypatch):
     address = client.dashboard_link.replace("/status", "/gfrnn")
     with opened(client):
         application = client.cluster.scheduler.plugins["gfrnn-page"].page.application
@@ -344,7 +345,7 @@ def test_a_closed_or_outdated_page_is_not_logged(cause, client, complaints, monk
             )
 
         async def visit() -> None:
-            connection = await connect(address, token)
+            connection = await connect(address, token, query)
             assert await connection.read_message() is not None or cause == "old page"
             if cause == "no session":
                 application.get_sessions("/gfrnn")[0].destroy()

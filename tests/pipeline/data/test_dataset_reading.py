@@ -199,6 +199,27 @@ def test_near_times_of_a_file_without_chunks_are_read_together(
     assert reads == ([1, 1, 1, 2, 1] if near == 1 else [596])
 
 
+def test_near_times_of_a_long_file_are_read_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = make(600)[["t2m"]]
+    whole.to_netcdf(tmp_path / "a.nc")
+    reads: list[int] = []
+    ordered = file_reading._in_order
+
+    def counted(raw: xr.Variable, dims: dict[str, str]) -> np.ndarray:
+        reads.append(raw.sizes["time"])
+        return ordered(raw, dims)
+
+    monkeypatch.setattr(file_reading, "_in_order", counted)
+    monkeypatch.setattr(file_reading, "_NEAR_BYTES", 128 * 2)
+    wanted = [0, 1, *range(3, 600, 2)]  # not at equal distances
+    found = opened(tmp_path / "a.nc")["2m_temperature"].isel(time=wanted).values
+    np.testing.assert_array_equal(found, whole.t2m.isel(time=wanted).values)
+    assert max(reads) <= 64 * 2
+    assert len(reads) == 5
+
+
 @pytest.mark.parametrize("form", [2, 3])
 @pytest.mark.parametrize(
     ("turn", "levels", "direct"),

@@ -204,6 +204,20 @@ def test_the_level_of_a_glob_is_that_of_its_other_files(tmp_path, monkeypatch):
     assert sources_of(["*.nc"], ["850"]) == [{"path": "*.nc", "level": 850}]
 
 
+def test_files_of_a_glob_keep_the_paths_that_are_typed(tmp_path, monkeypatch):
+    """A link leads to the file that it leads to when the experiment is run."""
+    (tmp_path / "store").mkdir()
+    (tmp_path / "links").mkdir()
+    for number, name in enumerate(("z500.nc", "z850.nc")):
+        xr.Dataset().to_netcdf(tmp_path / "store" / f"{number}.nc")
+        (tmp_path / "links" / name).symlink_to(tmp_path / "store" / f"{number}.nc")
+    monkeypatch.chdir(tmp_path / "store")
+    assert sources_of(["../links/*.nc"], ["z500.nc=500", "../links/z850.nc=850"]) == [
+        {"path": "../links/z500.nc", "level": 500},
+        {"path": "../links/z850.nc", "level": 850},
+    ]
+
+
 def test_too_few_times_for_three_periods_are_said(weather, new, tmp_path):
     with xr.open_zarr(weather.path, consolidated=False) as store:
         store.isel(time=slice(0, 12)).load().drop_encoding().to_netcdf(tmp_path / "few.nc")

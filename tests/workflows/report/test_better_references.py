@@ -94,6 +94,7 @@ MEAN = "several different candidates in search with fit.average"
         ({}, [WIDTHS, LEADS, MEAN]),
         ({"fit": {"widths": [50, 100]}}, [WIDTHS.replace("1000", "50, 100"), LEADS, MEAN]),
         ({"fit": {"widths": [0, 50]}}, [LEADS, MEAN]),
+        ({"model": {"width": 0}}, [LEADS, MEAN]),
         ({"model": {"leads": ["2d"]}}, [WIDTHS, MEAN]),
         ({"fit": {"average": 2}, "search": {"model.seed": [0, 1]}}, [WIDTHS, LEADS]),
         (

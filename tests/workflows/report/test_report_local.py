@@ -140,6 +140,7 @@ def test_a_model_is_called_unstable_for_values_limited_within_a_day():
     assert "fit.ridge" in note
     assert "model.noise" in note
     assert unstable_note(forecasts([[0.0, 0.1, 0.5, 1.0]])) == ""  # 20 % within a day
+    assert unstable_note(forecasts([[np.nan] * 4])) == ""
     longer = np.arange(2, 6).astype("timedelta64[D]").astype("timedelta64[ns]")
     for leads in (np.arange(1, 5), longer):  # the first alone
         assert unstable_note(forecasts(shares, leads)) == ""
