@@ -177,20 +177,26 @@ def test_a_chunk_is_decoded_once_for_all_its_levels(
     assert len(windows) == 1
 
 
-@pytest.mark.parametrize("near", [1, 2**16])
-def test_near_times_of_a_file_without_chunks_are_read_together(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, near: int
-) -> None:
-    whole = make(600)[["t2m"]]
-    whole.to_netcdf(tmp_path / "a.nc")
-    reads: list[int] = []
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the number of times of each read, as reads are made."""
+    found: list[int] = []
     ordered = file_reading._in_order
 
     def counted(raw: xr.Variable, dims: dict[str, str]) -> np.ndarray:
-        reads.append(raw.sizes["time"])
+        found.append(raw.sizes["time"])
         return ordered(raw, dims)
 
     monkeypatch.setattr(file_reading, "_in_order", counted)
+    return found
+
+
+@pytest.mark.parametrize("near", [1, 2**16])
+def test_near_times_of_a_file_without_chunks_are_read_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: list[int], near: int
+) -> None:
+    whole = make(600)[["t2m"]]
+    whole.to_netcdf(tmp_path / "a.nc")
     monkeypatch.setattr(file_reading, "_NEAR_BYTES", near)
     wanted = [3, 0, 7, 20, 21, 595]
     found = opened(tmp_path / "a.nc")["2m_temperature"].isel(time=wanted).values
@@ -200,18 +206,10 @@ def test_near_times_of_a_file_without_chunks_are_read_together(
 
 
 def test_near_times_of_a_long_file_are_read_in_parts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: list[int]
 ) -> None:
     whole = make(600)[["t2m"]]
     whole.to_netcdf(tmp_path / "a.nc")
-    reads: list[int] = []
-    ordered = file_reading._in_order
-
-    def counted(raw: xr.Variable, dims: dict[str, str]) -> np.ndarray:
-        reads.append(raw.sizes["time"])
-        return ordered(raw, dims)
-
-    monkeypatch.setattr(file_reading, "_in_order", counted)
     monkeypatch.setattr(file_reading, "_NEAR_BYTES", 128 * 2)
     wanted = [0, 1, *range(3, 600, 2)]  # not at equal distances
     found = opened(tmp_path / "a.nc")["2m_temperature"].isel(time=wanted).values
