@@ -39,7 +39,7 @@ def test_choosing_writes_settings_and_runs_nothing_else(call, tmp_path):
     (tmp_path / "tiny.yaml").write_text(TINY + candidates)
     code, out, err = call("van-der-pol", "--choose", "--settings", "tiny.yaml", "-o", "out")
     assert code == 0, err
-    assert re.search(r"0 │ +-?\d.* best", out)
+    assert re.search("0 │ +\N{MINUS SIGN}?\\d.* best", out)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "chosen.yaml",
         "candidates.csv",
