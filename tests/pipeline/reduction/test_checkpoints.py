@@ -100,6 +100,13 @@ def other_number(file: Path) -> None:
     file.write_bytes(content)
 
 
+def other_values(file: Path) -> None:
+    """Write other numbers in the same shape, with right checksums of the format."""
+    with np.load(file) as stored:
+        arrays = dict(stored)
+    np.savez(file, **arrays | {"triangle": arrays["triangle"] + 1})
+
+
 def compressed(file: Path) -> None:
     """Compress a million zeros, which then are larger than the file."""
     np.savez_compressed(file, **with_digests(zeros=np.zeros((1000, 1000))))
@@ -182,6 +189,7 @@ TRIANGLE = RFactor.from_rows(np.random.default_rng(0).standard_normal((20, 4))).
         cut,
         empty,
         other_number,
+        other_values,
         compressed,
         without_digests,
         overlapping,
