@@ -1,10 +1,12 @@
-"""LSTM and GRU networks of PyTorch, trained by Adam with early stopping.
+"""LSTM and GRU networks of PyTorch, trained by Adam with early stopping or a falling rate.
 
 The networks see a window of a series and forecast either all targets at once ("direct") or the
 next state, which they get as their next input ("rollout"). A linear layer from the last input to
 the output is trained with the rest, so that a network need not represent persistence by its gates.
 After the search, a network is trained again on all data, for the number of epochs that early
-stopping found.
+stopping found. Data without noise cannot be overfitted: there, the learning rate falls to 0 along a
+cosine instead (Loshchilov and Hutter, 'SGDR: stochastic gradient descent with warm restarts', 2017,
+without restarts).
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 Cell = Literal["LSTM", "GRU"]
+Schedule = Literal["constant", "cosine"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,9 @@ class GatedSettings:
         Largest number of epochs, or the number itself if there are no validation windows.
     patience : int
         Number of epochs without a smaller validation error after which training stops.
+    schedule : {"constant", "cosine"}
+        Learning rate during training. It falls from ``rate`` to 0 with "cosine", which leaves no
+        use for early stopping.
     """
 
     cell: Cell
@@ -49,6 +55,7 @@ class GatedSettings:
     batch: int = 64
     epochs: int = 100
     patience: int = 6
+    schedule: Schedule = "constant"
 
 
 @dataclass(frozen=True)
@@ -135,6 +142,10 @@ def train(
     network = build(settings, windows.inputs.shape[2], shape[1], shape[2])
     adam = torch.optim.Adam(network.parameters(), lr=settings.rate)
     inputs, targets, later = windows.tensors()
+    falling = None
+    if settings.schedule == "cosine":
+        steps = settings.epochs * -(-len(inputs) // settings.batch)
+        falling = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
     best: tuple[float, int, dict[str, Any] | None] = (float("nan"), settings.epochs, None)
     for epoch in range(1, settings.epochs + 1):
         network.train()
@@ -144,6 +155,8 @@ def train(
             loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             adam.step()
+            if falling is not None:
+                falling.step()
         if validation is not None:
             error = float(np.square(predict(network, validation) - validation.targets).mean())
             if not best[0] <= error:

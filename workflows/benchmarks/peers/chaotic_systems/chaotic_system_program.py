@@ -98,18 +98,18 @@ class ChaosProgram(Program):
     def search(self) -> Setting:
         """Choose the setting with the longest mean valid prediction time on validation starts."""
 
-        def error(setting: Setting) -> dict[str, Any]:
+        def error(setting: Setting) -> float:
             try:
-                model, extra = self.trial(setting)
+                model = self.trial(setting)
             except ArithmeticError:  # such as a singular regression
-                return {"error": np.inf}
-            return {"error": -self._valid(model, self.validation).mean(), **extra}
+                return np.inf
+            return -float(self._valid(model, self.validation).mean())
 
         return best_setting(self.settings(), error)
 
-    def trial(self, setting: Setting) -> tuple[Any, Setting]:
-        """Train for the search; return the model and what to add to the setting."""
-        return self.fit(setting, 0), {}
+    def trial(self, setting: Setting) -> Any:
+        """Return a model that is trained for the search."""
+        return self.fit(setting, 0)
 
     def forecast(self, model: Any) -> Array:
         return self._forecast(model, self.test)

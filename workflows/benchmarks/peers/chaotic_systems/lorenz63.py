@@ -76,7 +76,7 @@ LORENZ63_COMPARISON = Comparison(
             seeds=3,
             options={"width": 300, **_VALID},
         ),
-        *peers(VALID, ("LSTM",), hidden=[32, 128], delays=[1, 2, 3, 4]),
+        *peers(VALID, ("LSTM",), hidden=[64, 128], epochs=200, delays=[1, 2, 3, 4]),
     ),
     prepare=f"{prepare.__module__}:prepare",
     bars=bars,

@@ -68,7 +68,7 @@ LORENZ96_COMPARISON = Comparison(
             )
             for name, width in zip(OURS, (1000, 300), strict=True)
         ),
-        *peers(VALID, ("LSTM", "GRU"), hidden=[64, 256], delays=[1, 2]),
+        *peers(VALID, ("LSTM", "GRU"), hidden=[64, 128], epochs=50, delays=[1, 2]),
     ),
     prepare=f"{prepare.__module__}:prepare",
 )

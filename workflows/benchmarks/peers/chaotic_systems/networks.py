@@ -87,7 +87,7 @@ class GatedRollouts(ChaosProgram):
     """A gated network of PyTorch that is trained on forecasts of one or several steps.
 
     Options: ``cell``; ``window``, number of states that it sees in training; ``hidden``, numbers of
-    units to try.
+    units to try; ``epochs``.
     """
 
     def load(self) -> None:
@@ -97,17 +97,8 @@ class GatedRollouts(ChaosProgram):
         train(self._network(first), rows, 0)  # the first training loads parts of the library
 
     def settings(self) -> list[Setting]:
-        return grid_of(hidden=self.options["hidden"], steps=[1, 8], rate=[3e-3, 1e-3])
-
-    def trial(self, setting: Setting) -> tuple[Any, Setting]:
-        """Hold the last fifth of the series back for early stopping."""
-        border = len(self.series) * 4 // 5
-        known, held = (
-            self._windows(setting, slice(border)),
-            self._windows(setting, slice(border, None)),
-        )
-        model, epochs, _ = train(self._network(setting), known, 0, held)
-        return (setting, model), {"epochs": epochs}
+        grid = {"hidden": self.options["hidden"], "steps": [1, 8], "rate": [3e-3, 1e-3]}
+        return grid_of(**grid, epochs=[self.options["epochs"]])
 
     def fit(self, setting: Setting, seed: int) -> Any:
         model, _, _ = train(self._network(setting), self._windows(setting, slice(None)), seed)
@@ -127,9 +118,8 @@ class GatedRollouts(ChaosProgram):
             "rollout",
             hidden=setting["hidden"],
             rate=setting["rate"],
-            batch=128,
-            epochs=setting.get("epochs", 80),
-            patience=10,
+            epochs=setting["epochs"],
+            schedule="cosine",
         )
         return replace(chosen, epochs=min(chosen.epochs, 10)) if self.quick else chosen
 
@@ -169,8 +159,8 @@ class EchoRollouts(ChaosProgram):
             for _ in range(3 if self.quick else self.options["draws"])
         ]
 
-    def trial(self, setting: Setting) -> tuple[Any, Setting]:
-        return self._train(setting, 0, self.options["search_units"]), {}
+    def trial(self, setting: Setting) -> Reservoir:
+        return self._train(setting, 0, self.options["search_units"])
 
     def fit(self, setting: Setting, seed: int) -> Reservoir:
         return self._train(setting, seed, self.options["units"])
