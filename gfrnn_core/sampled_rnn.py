@@ -20,6 +20,7 @@ from gfrnn_core.recurrent_network import RecurrentNetwork
 from gfrnn_core.regression import RidgePath
 from gfrnn_core.regression_rows import pooled, row_blocks
 from gfrnn_core.sampling import sample_weights
+from gfrnn_core.triangles.normal_equations import LEAST_RIDGE, NormalEquations
 from gfrnn_core.triangles.rfactor import RFactor
 
 Array = NDArray[Any]
@@ -233,6 +234,10 @@ class SampledRNN(RecurrentNetwork):
     def solve(self, factor: RFactor, ridge: ArrayLike | None = None) -> SampledRNN:
         """Solve for the outer weights from an R factor.
 
+        The weights come from an SVD. With precision "float32" and ridges of at least 1.2e-4
+        (:data:`gfrnn_core.triangles.normal_equations.LEAST_RIDGE`), they come from products of the
+        columns, which takes a third of the time and keeps more digits than the rows have.
+
         Parameters
         ----------
         factor : RFactor
@@ -248,9 +253,15 @@ class SampledRNN(RecurrentNetwork):
             for inputs), or there are fewer rows than feature columns.
         """
         targets = self.columns(self._own()).targets
-        self._check_columns(factor.columns - targets, targets)
-        path = RidgePath.from_factor(factor, factor.columns - targets, targets)
-        return self.with_weights(path, self.ridge if ridge is None else ridge)
+        features = factor.columns - targets
+        self._check_columns(features, targets)
+        given = self.ridge if ridge is None else ridge
+        if self.precision == "float32" and np.min(given) >= LEAST_RIDGE:
+            products = NormalEquations.from_factor(factor)
+            path = RidgePath.from_products(products, features, targets)
+        else:
+            path = RidgePath.from_factor(factor, features, targets)
+        return self.with_weights(path, given)
 
     def with_weights(self, path: RidgePath, ridge: ArrayLike) -> SampledRNN:
         """Set the outer weights from a decomposed R factor, with one ridge or one per lead.

@@ -7,6 +7,7 @@ import pytest
 
 from gfrnn_core import Patches, RFactor, RidgePath, SampledRNN
 from gfrnn_core.lifting import lift
+from gfrnn_core.triangles.normal_equations import LEAST_RIDGE
 from gfrnn_testing.core_toys import forced, noisy, rotating
 
 # --- training -----------------------------------------------------------------------------------
@@ -119,6 +120,27 @@ def test_one_ridge_a_lead():
         expected = network.solve(factor, ridge).outer[lead]
         np.testing.assert_allclose(each.outer[lead], expected, rtol=1e-10, atol=1e-13)
     assert (each.outer[1] != each.outer[2]).any()
+
+
+@pytest.mark.parametrize(
+    ("ridge", "precision", "exact"),
+    [
+        (LEAST_RIDGE, "float32", False),
+        (1e-2, "float32", False),
+        (LEAST_RIDGE / 2, "float32", True),
+        (1e-2, "float64", True),
+    ],
+)
+def test_products_of_columns_give_the_weights_of_the_triangle(ridge, precision, exact):
+    states = noisy()
+    network = SampledRNN(width=30, delays=2, leads=(1, 2), precision=precision, ridge=ridge)
+    network = network.fit(states)
+    targets = 2 * states.shape[1]
+    path = RidgePath.from_factor(network.factor, network.factor.columns - targets, targets)
+    expected = network.with_weights(path, ridge).outer
+    allowed = 0 if exact else 2 * LEAST_RIDGE**2 * np.abs(expected).max()
+    np.testing.assert_allclose(network.outer, expected, rtol=0, atol=allowed)
+    assert exact == np.array_equal(network.outer, expected)
 
 
 def test_the_ridge_of_fit_is_its_own():

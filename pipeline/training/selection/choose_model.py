@@ -18,6 +18,7 @@ from gfrnn.pipeline.training.model_notes import CandidateScore, SolveSettings
 from gfrnn.pipeline.training.selection.candidates import Candidate
 from gfrnn.pipeline.training.selection.left_out_years import select_on_left_out_years
 from gfrnn.pipeline.training.selection.ridge import (
+    FitRows,
     RidgeSelection,
     WidthSelection,
     candidate_shares,
@@ -233,7 +234,7 @@ def solve_candidate(
     """
     if not settings:
         return []
-    rows = candidate.load_folds(checkpoints, folds)
+    rows = FitRows(candidate.load_folds(checkpoints, folds))  # loaded once for all networks
     return [
         solve(
             candidate.network,

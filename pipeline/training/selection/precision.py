@@ -13,7 +13,7 @@ from gfrnn.pipeline.reduction.checkpoints import Checkpoints
 from gfrnn.pipeline.reduction.tree import Stretch
 from gfrnn.pipeline.training.rows import RowSummary
 from gfrnn.pipeline.training.selection.candidates import Candidate
-from gfrnn.pipeline.training.selection.ridge import solve, squared_errors
+from gfrnn.pipeline.training.selection.ridge import FitRows, solve, squared_errors
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_core import SampledRNN
 from gfrnn_core.recurrent_network import Precision
@@ -67,7 +67,7 @@ class PrecisionSample:
                 return {}
             solved = solve(
                 network,
-                [factors],
+                FitRows([factors]),
                 size=candidate.size,
                 width=self.width,
                 ridge=self.ridge,

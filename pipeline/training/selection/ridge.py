@@ -159,7 +159,7 @@ def select_ridge_and_width(
 
 def solve(
     network: SampledRNN,
-    train: Iterable[Factors],
+    rows: FitRows,
     *,
     size: int,
     width: int,
@@ -170,13 +170,14 @@ def solve(
 
     Parameters
     ----------
-    network, train, size
+    network, size
         Parameters of :func:`select_ridge_and_width`.
+    rows : FitRows
+        Rows that the outer weights are fitted to.
     width : int
         Number of leading hidden features.
     ridge, balance : ndarray, shape (leads,)
     """
-    rows = FitRows(train)
     parts = rows.equations if np.min(ridge) >= LEAST_RIDGE else rows.triangles
     outer = unsolved_weights(network, parts, size, width)
     for factor in np.unique(balance):

@@ -16,7 +16,7 @@ from gfrnn.pipeline.runs.update import update
 from gfrnn.pipeline.states.eof_states import EofSummary
 from gfrnn.pipeline.training.checks import check_settings
 from gfrnn.pipeline.training.model import ForecastModel
-from gfrnn.pipeline.training.selection.ridge import solve
+from gfrnn.pipeline.training.selection.ridge import FitRows, solve
 from gfrnn_core import SampledRNN
 from gfrnn_core.lifting import lift
 from gfrnn_core.regression_rows import delayed
@@ -63,7 +63,7 @@ def assert_solved_from(run: Run, *periods: tuple[str, str], source: Run | None =
         candidate = fitted.candidates[each.candidate]
         rows = rows_in(source or run, candidate.network, candidate.size, *periods)
         expected = solve(
-            candidate.network, [rows], size=candidate.size, width=each.width,
+            candidate.network, FitRows([rows]), size=candidate.size, width=each.width,
             ridge=np.array(each.ridge), balance=np.array(each.balance),
         )  # fmt: skip
         np.testing.assert_allclose(network.outer, expected.outer, atol=1e-9)
@@ -110,7 +110,7 @@ def test_an_update_continues_after_the_validation_period(weather, added, tmp_pat
     model, other = model_of(updated), model_of(whole)
     rows = rows_in(whole, model.linear, 5, TRAIN, (VALIDATION[0], "2002-08-31"))
     expected = solve(
-        model.linear, [rows], size=5, width=0,
+        model.linear, FitRows([rows]), size=5, width=0,
         ridge=np.array(model.notes.linear_solve.ridge), balance=np.ones(2),
     )  # fmt: skip
     np.testing.assert_allclose(model.linear.outer, expected.outer, atol=1e-6)
@@ -139,8 +139,9 @@ def test_the_choice_over_years_is_that_of_fits_without_each(weather, tmp_path):
     for part in parts:
         others = [other for other in parts if other != part]
         for r, ridge in enumerate(run.experiment.fit.ridge):
+            rows = FitRows([rows_in(run, candidate.network, 5, *others)])
             network = solve(
-                candidate.network, [rows_in(run, candidate.network, 5, *others)], size=5, width=15,
+                candidate.network, rows, size=5, width=15,
                 ridge=np.full(2, ridge), balance=np.ones(2),
             )  # fmt: skip
             squares[r] += squared_errors_of(run, network, part)

@@ -14,7 +14,7 @@ from gfrnn.pipeline.runs.refit import refit
 from gfrnn.pipeline.runs.run import Run
 from gfrnn.pipeline.runs.update import update
 from gfrnn.pipeline.training.checks import check_settings
-from gfrnn.pipeline.training.selection.ridge import solve
+from gfrnn.pipeline.training.selection.ridge import FitRows, solve
 from gfrnn.pipeline.verification.pair_scoring import PairScoring
 from gfrnn.pipeline.verification.scores import open_scores
 from gfrnn.pipeline.verification.scoring_memory import statistics_bytes
@@ -76,7 +76,7 @@ def test_the_outer_weights_are_those_of_the_stored_settings(mixed):
     rows = rows_in(mixed, network, 5, TRAIN)
     (each,) = settings
     expected = solve(
-        network, [rows], size=5, width=each.width,
+        network, FitRows([rows]), size=5, width=each.width,
         ridge=np.array(each.ridge), balance=np.array(each.balance),
     )  # fmt: skip
     np.testing.assert_allclose(network.outer, expected.outer, atol=1e-8)
@@ -134,7 +134,7 @@ def test_an_update_adds_the_rows_of_new_times(weather, mixed, tmp_path):
     # The basis is that of the run, and so are the states of both periods.
     rows = rows_in(mixed, network, 5, (TRAIN[0], VALIDATION[1]))
     expected = solve(
-        network, [rows], size=5, width=each.width,
+        network, FitRows([rows]), size=5, width=each.width,
         ridge=np.array(each.ridge), balance=np.array(each.balance),
     )  # fmt: skip
     np.testing.assert_allclose(network.outer, expected.outer, atol=1e-6)

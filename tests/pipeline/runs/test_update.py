@@ -21,7 +21,7 @@ from gfrnn.pipeline.runs.update import Update, update
 from gfrnn.pipeline.states.harmonics import calendar_inputs
 from gfrnn.pipeline.training.model import ForecastModel
 from gfrnn.pipeline.training.selection.candidates import FittedCandidates
-from gfrnn.pipeline.training.selection.ridge import solve
+from gfrnn.pipeline.training.selection.ridge import FitRows, solve
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_core import SampledRNN
 from gfrnn_testing.reduction_toys import period
@@ -91,7 +91,7 @@ def assert_model_of_rows(run: Run, *periods: tuple[str, str]) -> None:
         assert_same_rows(candidate.factor(checkpoints, ["train/merged"]), rows)
         ridge, balance = np.array(each.ridge), np.array(each.balance)
         expected = solve(
-            candidate.network, [rows], size=candidate.size, width=each.width,
+            candidate.network, FitRows([rows]), size=candidate.size, width=each.width,
             ridge=ridge, balance=balance,
         )  # fmt: skip
         np.testing.assert_allclose(network.outer, expected.outer, atol=1e-8)
@@ -113,7 +113,7 @@ def test_solving_the_stored_triangles_gives_the_same_networks(fitted):
         candidate = kept.candidates[each.candidate]
         again = solve(
             candidate.network,
-            candidate.load_folds(checkpoints, candidate.names("train")),
+            FitRows(candidate.load_folds(checkpoints, candidate.names("train"))),
             size=candidate.size,
             width=each.width,
             ridge=np.array(each.ridge),

@@ -15,7 +15,7 @@ from gfrnn.pipeline.runs.refit import refit
 from gfrnn.pipeline.runs.update import update
 from gfrnn.pipeline.states.sphere_patches import patch_area_weights
 from gfrnn.pipeline.training.model import ForecastModel
-from gfrnn.pipeline.training.selection.ridge import solve
+from gfrnn.pipeline.training.selection.ridge import FitRows, solve
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_testing.reduction_toys import period
 from gfrnn_testing.weather import contents
@@ -63,7 +63,7 @@ def test_an_update_has_the_rows_of_old_and_new_times(weather, fitted, tmp_path):
         for ours, theirs in zip(grams(found), grams(rows), strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-11 * np.abs(theirs).max())
         expected = solve(
-            candidate.network, [rows], size=candidate.size, width=each.width,
+            candidate.network, FitRows([rows]), size=candidate.size, width=each.width,
             ridge=np.array(each.ridge), balance=np.array(each.balance),
         )  # fmt: skip
         np.testing.assert_allclose(network.outer, expected.outer, atol=1e-7)

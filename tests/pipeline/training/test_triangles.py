@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gfrnn.pipeline.training.network_arrays import network_arrays, network_options, rebuild_network
-from gfrnn.pipeline.training.selection.ridge import select_ridge_and_width, solve
+from gfrnn.pipeline.training.selection.ridge import FitRows, select_ridge_and_width, solve
 from gfrnn.pipeline.training.triangles import Factors, merge_factors
 from gfrnn_core import Patches, RFactor, SampledRNN
 
@@ -99,7 +99,9 @@ def pieces(seed: int) -> Factors:
 def test_weights_of_a_group_are_those_of_its_rows_alone():
     """One ridge applies to all groups, relative to the largest singular value of each."""
     train, ridge = pieces(0), np.array([1e-3, 1e-1])
-    solved = solve(network(), [train], size=RING.owned, width=4, ridge=ridge, balance=np.ones(2))
+    solved = solve(
+        network(), FitRows([train]), size=RING.owned, width=4, ridge=ridge, balance=np.ones(2)
+    )
     assert solved.outer.shape == (2, 2, RING.window + 1 + 4, RING.owned)
     for group, part in enumerate(train.parts):
         alone = network(None).solve(part, ridge)
@@ -130,7 +132,9 @@ def test_the_error_of_a_ridge_sums_the_residuals_of_all_groups():
     np.testing.assert_allclose(choice.best.errors, expected / validation.rows, rtol=1e-9)
     best = np.asarray(RIDGES)[expected.argmin(axis=0)]
     np.testing.assert_array_equal(choice.best.ridge, best)
-    again = solve(network(), [train], size=RING.owned, width=4, ridge=best, balance=np.ones(2))
+    again = solve(
+        network(), FitRows([train]), size=RING.owned, width=4, ridge=best, balance=np.ones(2)
+    )
     np.testing.assert_allclose(choice.best.network.outer, again.outer, rtol=1e-9, atol=1e-12)
 
 

@@ -12,7 +12,7 @@ from gfrnn.pipeline.training.pass_costs import NO_READS, precision_cost
 from gfrnn.pipeline.training.rows import RowSummary
 from gfrnn.pipeline.training.selection.candidates import Candidate, FoldTriangle
 from gfrnn.pipeline.training.selection.precision import PrecisionSample, mean_squared_errors
-from gfrnn.pipeline.training.selection.ridge import solve
+from gfrnn.pipeline.training.selection.ridge import FitRows, solve
 from gfrnn.pipeline.training.triangles import Factors
 from gfrnn_testing.reduction_toys import row_summary
 
@@ -36,7 +36,7 @@ def squares(rows: RowSummary, solved, stretch: Stretch) -> float:
 def solved_with(rows: RowSummary, precision: str):
     network = replace(rows.network, precision=precision)
     factors = Factors.from_arrays(replace(rows, network=network).leaf(TRAIN))
-    return solve(network, [factors], size=3, width=WIDTH, ridge=RIDGE, balance=BALANCE)
+    return solve(network, FitRows([factors]), size=3, width=WIDTH, ridge=RIDGE, balance=BALANCE)
 
 
 def candidate(rows: RowSummary, checkpoints: Checkpoints) -> Candidate:

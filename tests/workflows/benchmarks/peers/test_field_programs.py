@@ -16,6 +16,7 @@ from gfrnn.workflows.benchmarks.peers.fields.comparisons import (
     LSTM,
     NATURE,
     SHIPPED,
+    core_name,
     field_bars,
     network_name,
 )
@@ -25,6 +26,7 @@ from gfrnn.workflows.benchmarks.peers.fields.field_data import (
     index_weights,
 )
 from gfrnn.workflows.benchmarks.peers.fields.own_runs import OwnRun
+from gfrnn.workflows.benchmarks.peers.fields.sampled_program import SampledProgram
 from gfrnn.workflows.benchmarks.peers.fields.state_program import (
     DelayRegression,
     PropagatorRegression,
@@ -157,16 +159,51 @@ def test_linear_programs_forecast_a_rotation(program, tmp_path):
 
 
 def test_quadratic_features_forecast_the_logistic_map_and_linear_ones_do_not(tmp_path):
-    states = np.empty((500, 1))
-    states[0] = 0.3
-    for t in range(1, 500):
-        states[t] = 3.9 * states[t - 1] * (1 - states[t - 1])
-    data = made(states - states.mean(), leads=(1,))
+    data = made(logistic_map(), leads=(1,))
     quadratic = prepared(QuadraticRegression, data, tmp_path)
     setting = {"modes": 1, "delays": 1, "products": 1, "weight": 1.0, "ridges": [1e-9]}
     assert quadratic.score(quadratic.forecast(quadratic.fit(setting, 0)))["share_0_1"] < 1e-6
     linear = prepared(DelayRegression, data, tmp_path)
     assert linear.score(linear.forecast(linear.fit(setting, 0)))["share_0_1"] > 0.5
+
+
+def logistic_map() -> np.ndarray:
+    states = np.empty((500, 1))
+    states[0] = 0.3
+    for t in range(1, 500):
+        states[t] = 3.9 * states[t - 1] * (1 - states[t - 1])
+    return states - states.mean()
+
+
+def test_the_sampled_network_forecasts_the_logistic_map(tmp_path):
+    one = prepared(SampledProgram, made(logistic_map(), leads=(1,)), tmp_path, width=3, delays=[1])
+    chosen = one.search()
+    assert chosen["sampling"] == "quadratic"
+    assert one.score(one.forecast(one.fit(chosen, 0)))["share_0_1"] < 1e-3
+
+
+def test_the_errors_of_the_search_are_those_of_its_forecasts(tmp_path):
+    states = rotation() + np.random.default_rng(5).normal(scale=0.3, size=rotation().shape)
+    data = made(states, leads=(1, 3))
+    one = prepared(SampledProgram, data, tmp_path, width=20, delays=[1])
+    setting = one.settings()[0]
+    found = one.trial(setting)
+    model = one.train({**setting, "ridges": found["ridges"]}, 0, data.train)
+    starts = data.pairs(data.validation, 3)  # the rows of the period, which have all targets
+    forecast = one.predict(model, starts)
+    truth = states[starts[:, None] + data.leads]
+    expected = np.square(forecast - truth).sum(axis=2).mean(axis=0)
+    expected /= np.square(states[data.validation]).sum(axis=1).mean()
+    assert found["error"] == pytest.approx(expected.mean(), rel=1e-4)
+
+
+def test_the_rows_of_a_sampled_network_cross_no_gap(tmp_path):
+    data = made(rotation())
+    data.train[100] = False
+    one = prepared(SampledProgram, data, tmp_path, width=5, delays=[2])
+    setting = {"sampling": "normal", "scale": 0.2, "delays": 2, "ridges": [1e-3, 1e-3]}
+    _, factor = one._factorised(setting, 0, data.train)
+    assert factor.rows == data.train.sum() - 2 * (1 + 3)  # one state before a row, three after it
 
 
 def test_the_search_takes_the_least_validation_error(tmp_path):
@@ -270,18 +307,21 @@ def result(name: str, standing: str, error: float, fit: float, search: float) ->
 
 
 def test_bars_of_errors_and_times():
-    wide = network_name(1000)
+    wide, core = network_name(1000), core_name(250)
     rows = {
         SHIPPED: result(SHIPPED, "ours", 0.97, 10.0, 0.0),
         wide: result(wide, "ours", 0.99, 2.0, 10.0),
+        core: result(core, "ours", 0.99, 1.0, 3.0),
         LSTM: result(LSTM, "peer", 1.0, 30.0, 300.0),
     }
     checks = {check.quantity: check for check in field_bars(ERA_INTERIM.columns, "_1", rows)}
-    worst, early, fit, search = checks.values()
+    worst, early, fit, search, core_fit, core_search = checks.values()
     assert worst.measured == early.measured == pytest.approx(0.97)
     assert worst.met
     assert early.met
     assert fit.measured == pytest.approx(15)
     assert not fit.met
     assert search.measured == pytest.approx(30)
+    assert core_fit.measured == pytest.approx(30)
+    assert core_search.measured == pytest.approx(100)
     assert not list(field_bars(ERA_INTERIM.columns, "_1", {SHIPPED: rows[SHIPPED]}))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -112,3 +114,15 @@ def test_training_stops_early_and_keeps_the_best_epoch():
     assert error == pytest.approx(
         np.square(predict(network, held_out) - held_out.targets).mean(), rel=1e-5
     )
+
+
+def test_a_falling_rate_fits_data_without_noise_more_closely():
+    pytest.importorskip("torch")
+    series = waves(600)
+    rows, later = (windows("rollout", *ends, series) for ends in ((5, 400), (400, 590)))
+    errors = {}
+    for schedule in ("constant", "cosine"):
+        settings = GatedSettings("GRU", "rollout", hidden=16, epochs=15, rate=1e-2)
+        network, _, _ = train(replace(settings, schedule=schedule), rows, 0)
+        errors[schedule] = np.square(predict(network, later) - later.targets).mean()
+    assert errors["cosine"] < 0.5 * errors["constant"]

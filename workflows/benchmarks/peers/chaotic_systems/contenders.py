@@ -24,9 +24,9 @@ ABOUT = (
     "Settings are chosen on as many forecasts from others again, by their mean valid prediction "
     f"time. Networks with a memory get the {HISTORY} true states before each forecast, the others "
     "what they use. Echo state networks have 1,000 units; 40 settings are drawn and compared with "
-    "300 units. Gated networks forecast one or eight steps in training, by Adam with a learning rate "
-    "that falls to 0 along a cosine. The truth is integrated at "
-    "two tolerances, 3e-14 and 1e-13; valid times end where the two differ."
+    "300 units. Gated networks forecast one or eight steps in training, by Adam with a learning "
+    "rate that falls to 0 along a cosine. The truth is integrated at two tolerances, 3e-14 and "
+    "1e-13; valid times end where the two differ."
 )
 
 

@@ -15,8 +15,13 @@ SHIPPED, LSTM, GRU = "gfrnn, experiment as shipped", "LSTM", "GRU"
 
 
 def network_name(width: int) -> str:
-    """Return the name of the contender that is one network of ours."""
+    """Return the name of the contender that is an experiment with one network."""
     return f"gfrnn, one network, width {width:,}"
+
+
+def core_name(width: int) -> str:
+    """Return the name of the contender that is one network on states in memory."""
+    return f"gfrnn_core, one network, width {width:,}"
 
 
 def field_contenders(
@@ -25,6 +30,7 @@ def field_contenders(
     window: int,
     warmup: int,
     modes: list[int],
+    delays: list[int],
     single: str | None = None,
 ) -> Iterator[Contender]:
     """Yield the contenders on the states of an experiment.
@@ -33,13 +39,16 @@ def field_contenders(
     ----------
     experiment : str
     widths : tuple of int
-        Numbers of hidden features of single networks of this program.
+        Numbers of hidden features of single networks of this program; the least also that of a
+        network on states in memory.
     window : int
         Number of times that gated networks see.
     warmup : int
         Number of first times that readouts of echo state networks are not trained on.
     modes : list of int
         Numbers of modes that echo state networks are searched over.
+    delays : list of int
+        Numbers of successive states that the network on states in memory is searched over.
     single : str, optional
         Experiment of single networks, if it is another one.
     """
@@ -48,6 +57,14 @@ def field_contenders(
     for width in widths:
         options = {"experiment": single or experiment, "width": width}
         yield Contender(network_name(width), "ours", own, seeds=3, mean=True, options=options)
+    yield Contender(
+        core_name(min(widths)),
+        "ours",
+        f"{_HERE}.sampled_program:SampledProgram",
+        seeds=3,
+        mean=True,
+        options={"width": min(widths), "delays": delays},
+    )
     for cell in (LSTM, GRU):
         yield Contender(
             cell,
@@ -100,7 +117,7 @@ def field_bars(
         )
         early = max(ratio for key, ratio in ratios.items() if key.endswith(first))
         yield BarCheck("the same at the first lead", early, 0.98, True)
-    for name in map(network_name, ERA_WIDTHS):
+    for name in (*map(network_name, ERA_WIDTHS), core_name(min(ERA_WIDTHS))):
         if (one := results.get(name)) and (lstm := results.get(LSTM)):
             assert one.fit_seconds is not None
             assert lstm.fit_seconds is not None
@@ -124,7 +141,11 @@ _CHOICES = (
     "products, their weight, and a ridge for each lead. All methods forecast the same principal "
     "components. Errors of one network are means over three seeds; where three forecasts are "
     "averaged, the time is that of three fits. The fit of an experiment as shipped includes its "
-    "search; its climatology and EOFs are those of all methods, and their time is not counted."
+    "search; its climatology and EOFs are those of all methods, and their time is not counted. "
+    "Fits of gfrnn are whole fits of an experiment: checks of the files, checkpoints, calibration "
+    "by forecasts of the validation period, the stored model. gfrnn_core is the network alone "
+    "(SampledRNN in float32, a ridge for each lead), trained on arrays in memory as the networks "
+    "of other libraries are."
 )
 
 ERA_WIDTHS = (1000, 250)
@@ -151,6 +172,7 @@ ERA_INTERIM = Comparison(
             window=8,
             warmup=60,
             modes=[20, 40, 80],
+            delays=[2, 3],
         )
     ),
     prepare=f"{_HERE}.field_data:prepare",
@@ -183,6 +205,7 @@ PACIFIC_SST = Comparison(
             window=12,
             warmup=24,
             modes=[5, 10, 15],
+            delays=[3, 6, 12],
         )
     ),
     prepare=f"{_HERE}.field_data:prepare",
@@ -212,6 +235,7 @@ NATURE = Comparison(
             window=8,
             warmup=60,
             modes=[20, 40, 80],
+            delays=[2, 3],
             single="nature_eofs",
         )
     ),
