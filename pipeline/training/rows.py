@@ -23,6 +23,9 @@ from gfrnn_core.triangles.folding import block_rows
 
 Array = NDArray[Any]
 
+# Stored states of at most so many bytes are read as a whole, as each read takes a millisecond.
+_SMALL_BYTES = 2**22
+
 
 class States(Protocol):
     """The source of the states of a training pass."""
@@ -53,12 +56,16 @@ class StoredStates:
     path: Path
     size: int
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "size": self.size}  # tasks on a cluster are sent no states
+
     @cached_property  # each leaf reads from it, and opening takes longer than such a read
-    def _array(self) -> zarr.Array[Any]:
-        return zarr.open_array(self.path, mode="r")
+    def _array(self) -> zarr.Array[Any] | Array:
+        stored = zarr.open_array(self.path, mode="r")
+        return np.asarray(stored[:, : self.size]) if stored.nbytes <= _SMALL_BYTES else stored
 
     def read(self, start: int, stop: int) -> Array:
-        return np.asarray(self._array[start:stop, : self.size])
+        return np.array(self._array[start:stop, : self.size])
 
     def read_bytes(self, times: int) -> int:
         return 8 * times * self.size

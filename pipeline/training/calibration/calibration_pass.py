@@ -27,9 +27,13 @@ from gfrnn.pipeline.training.stretches import known_times, leaf_length, row_stre
 
 Array = NDArray[Any]
 
-# Least and largest number of initial times, the operations that all rollouts may take if there are
-# more than the least, and the most initial times of a leaf.
-_LEAST_STARTS, _MOST_STARTS, _OPERATIONS, _STARTS_OF_LEAF = 60, 400, 2e10, 16
+# Least and largest number of initial times, and the operations that all rollouts may take if there
+# are more than the least.
+_LEAST_STARTS, _MOST_STARTS, _OPERATIONS = 60, 400, 2e10
+
+# Least number of initial times of a leaf whose states fit into memory, and the operations up to
+# which it has more: small leaves take longer than their operations.
+_STARTS_OF_LEAF, _OPERATIONS_OF_LEAF = 16, 2e9
 
 
 @dataclass(frozen=True)
@@ -102,10 +106,10 @@ def calibration_passes(
         )
     )
     # The quadratic reference decides on no initial times: forecasts do not depend on it.
-    affordable = int(_OPERATIONS / replace(rollouts, quadratic=None).walk_flops(horizon))
-    count = min(max(_LEAST_STARTS, affordable), _MOST_STARTS)
+    operations = replace(rollouts, quadratic=None).walk_flops(horizon)
+    count = min(max(_LEAST_STARTS, int(_OPERATIONS / operations)), _MOST_STARTS)
     starts, ends, spacing = calibration_starts(runs, horizon, count)
-    together = min(max(1, 1 + (length - horizon) // spacing), _STARTS_OF_LEAF)
+    together = starts_of_leaf(operations, 1 + (length - horizon) // spacing)
     summary = RolloutSummary(
         rollouts,
         states,
@@ -164,6 +168,20 @@ def calibration_starts(runs: list[Stretch], horizon: int, most: int) -> tuple[Ar
     chosen = [np.arange(run.start, last, spacing) for run, last in zip(runs, lasts, strict=True)]
     ends = [np.full(len(own), run.stop + 1) for own, run in zip(chosen, runs, strict=True)]
     return np.concatenate(chosen), np.concatenate(ends), spacing
+
+
+def starts_of_leaf(operations: float, fitting: int) -> int:
+    """Return the number of initial times of a leaf, at least 1.
+
+    Parameters
+    ----------
+    operations : float
+        Operations of all rollouts from one initial time.
+    fitting : int
+        Number of initial times whose states are in memory together.
+    """
+    worthwhile = max(_STARTS_OF_LEAF, int(_OPERATIONS_OF_LEAF / operations))
+    return max(1, min(fitting, worthwhile))
 
 
 def cut_starts(ends: Array, together: int) -> list[Stretch]:

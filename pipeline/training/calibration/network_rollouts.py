@@ -113,7 +113,9 @@ class NetworkRollouts:
             return
         walk = network.walk(history[:, -network.delays :, :size], steps, inputs)
         for state, limited in walk:
-            yield np.pad(state, ((0, 0), (0, self.layout.size - size))), limited
+            if size < self.layout.size:
+                state = np.pad(state, ((0, 0), (0, self.layout.size - size)))
+            yield state, limited
 
     def walk_bytes(self, starts: int) -> tuple[int, int]:
         """Return the memory in bytes of all walks together, without the history.

@@ -16,6 +16,8 @@ from gfrnn.pipeline.runs.update import update
 from gfrnn.pipeline.states.eof_states import EofSummary
 from gfrnn.pipeline.training.checks import check_settings
 from gfrnn.pipeline.training.model import ForecastModel
+from gfrnn.pipeline.training.selection.candidates import Candidate
+from gfrnn.pipeline.training.selection.choose_model import solve_candidate
 from gfrnn.pipeline.training.selection.ridge import FitRows, solve
 from gfrnn_core import SampledRNN
 from gfrnn_core.lifting import lift
@@ -80,6 +82,25 @@ def test_weights_are_those_of_both_periods_at_the_chosen_settings(added, plain):
     for name, values in theirs.selection.items():
         np.testing.assert_array_equal(ours.selection[name], values)
     assert (ours.linear.outer != theirs.linear.outer).any()
+
+
+def test_triangles_are_loaded_once_for_all_networks_of_a_candidate(added, monkeypatch):
+    model = model_of(added)
+    store, fitted = added.load_candidates(model)
+    loaded = []
+    load = Candidate.load
+
+    def counted(self, checkpoints, name):
+        loaded.append(name)
+        return load(self, checkpoints, name)
+
+    monkeypatch.setattr(Candidate, "load", counted)
+    candidate = fitted.candidates[0]
+    folds = candidate.solved_folds(added.experiment.fit)
+    settings = [*model.notes.solves, model.notes.linear_solve]
+    networks = solve_candidate(candidate, Checkpoints(store), settings, folds)
+    assert len(networks) == len(settings) > 1
+    assert sorted(loaded) == sorted(folds)
 
 
 def test_a_refit_adds_the_validation_period_too(weather, added, tmp_path):

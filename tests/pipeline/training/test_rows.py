@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,10 +24,11 @@ from gfrnn.pipeline.states.sphere_patches import (
     patch_area_weights,
     weight_groups,
 )
+from gfrnn.pipeline.training import rows
 from gfrnn.pipeline.training.rows import FieldStates, RowSummary, SharedRows
 from gfrnn.pipeline.training.triangles import Factors, merge_factors
 from gfrnn_core import SampledRNN
-from gfrnn_testing.reduction_toys import cut
+from gfrnn_testing.reduction_toys import cut, row_summary
 from gfrnn_testing.spheres import (
     grid_of,
     latitudes,
@@ -235,3 +238,18 @@ def test_folds_merge_at_once_or_one_by_one():
     for part, other in zip(found.parts, expected.parts, strict=True):
         assert part.rows == other.rows
     np.testing.assert_allclose(squares(found), squares(expected), rtol=1e-9, atol=1e-9)
+
+
+def test_stored_states_are_those_of_the_array_however_large_and_are_not_sent(tmp_path, monkeypatch):
+    summary = row_summary(tmp_path, 600)
+    expected = zarr.open_array(summary.states.path, mode="r")[10:40, :2]
+    for limit in (2**22, 0):
+        monkeypatch.setattr(rows, "_SMALL_BYTES", limit)
+        states = replace(summary.states, size=2)
+        found = states.read(10, 40)
+        np.testing.assert_array_equal(found, expected)
+        found[:] = 0.0  # the caller may change what it has read
+        np.testing.assert_array_equal(states.read(10, 40), expected)
+        sent = pickle.dumps(states)
+        assert len(sent) < 500
+        np.testing.assert_array_equal(pickle.loads(sent).read(10, 40), expected)

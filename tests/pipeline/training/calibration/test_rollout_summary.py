@@ -15,6 +15,7 @@ from gfrnn.pipeline.training.calibration.calibration_pass import (
     Calibration,
     calibration_starts,
     cut_starts,
+    starts_of_leaf,
 )
 from gfrnn.pipeline.training.calibration.network_rollouts import NetworkRollouts
 from gfrnn.pipeline.training.calibration.rollout_summary import RolloutSummary
@@ -168,6 +169,14 @@ def test_initial_times_are_spread_evenly_and_have_all_leads_where_runs_are_long(
     assert ends.tolist() == [411] * long.sum() + [516] * (~long).sum()
     # The second run is too short for ten leads of two starts, so that starts lack the last ones.
     assert starts[~long].tolist() == list(range(500, 515, spacing))
+
+
+@pytest.mark.parametrize(
+    ("operations", "fitting", "expected"),
+    [(1e7, 1000, 200), (1e7, 30, 30), (1e12, 1000, 16), (1e12, 5, 5), (1e7, -3, 1)],
+)
+def test_leaves_of_cheap_rollouts_have_more_initial_times(operations, fitting, expected):
+    assert starts_of_leaf(operations, fitting) == expected
 
 
 def test_leaves_do_not_cross_gaps():
