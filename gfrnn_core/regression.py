@@ -16,7 +16,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
-from gfrnn_core.triangles.normal_equations import NormalEquations
+from gfrnn_core.triangles.normal_equations import LEAST_RIDGE, NormalEquations
 from gfrnn_core.triangles.rfactor import RFactor
 
 Array = NDArray[Any]
@@ -109,6 +109,26 @@ class RidgePath:
         projected = right @ products[:, equations.columns - targets :]
         projected /= singular_values[:, None]
         return cls(singular_values, right, projected)
+
+    @classmethod
+    def from_float32_rows(
+        cls, factor: RFactor, features: int, targets: int, ridge: ArrayLike
+    ) -> RidgePath:
+        """Decompose the R factor of rows that were rounded to float32, for known ridges.
+
+        Ridges of at least :data:`gfrnn_core.triangles.normal_equations.LEAST_RIDGE` need products
+        of the columns only: they take a third of the time, and keep more digits than the rows have.
+
+        Parameters
+        ----------
+        factor, features, targets
+            Parameters of :meth:`from_factor`, which also tells the errors.
+        ridge : float, or array
+            Ridges that solutions are asked for.
+        """
+        if np.min(ridge) >= LEAST_RIDGE:
+            return cls.from_products(NormalEquations.from_factor(factor), features, targets)
+        return cls.from_factor(factor, features, targets)
 
     def filters(self, ridge: ArrayLike) -> Array:
         """Return ``s / (s^2 + (ridge s_1)^2)``: shape (k,), or (k, targets) for a ridge per target.

@@ -20,7 +20,6 @@ from gfrnn_core.recurrent_network import RecurrentNetwork
 from gfrnn_core.regression import RidgePath
 from gfrnn_core.regression_rows import pooled, row_blocks
 from gfrnn_core.sampling import sample_weights
-from gfrnn_core.triangles.normal_equations import LEAST_RIDGE, NormalEquations
 from gfrnn_core.triangles.rfactor import RFactor
 
 Array = NDArray[Any]
@@ -234,9 +233,8 @@ class SampledRNN(RecurrentNetwork):
     def solve(self, factor: RFactor, ridge: ArrayLike | None = None) -> SampledRNN:
         """Solve for the outer weights from an R factor.
 
-        The weights come from an SVD. With precision "float32" and ridges of at least 1.2e-4
-        (:data:`gfrnn_core.triangles.normal_equations.LEAST_RIDGE`), they come from products of the
-        columns, which takes a third of the time and keeps more digits than the rows have.
+        The weights come from an SVD, or with precision "float32" as
+        :meth:`gfrnn_core.RidgePath.from_float32_rows` tells.
 
         Parameters
         ----------
@@ -256,9 +254,8 @@ class SampledRNN(RecurrentNetwork):
         features = factor.columns - targets
         self._check_columns(features, targets)
         given = self.ridge if ridge is None else ridge
-        if self.precision == "float32" and np.min(given) >= LEAST_RIDGE:
-            products = NormalEquations.from_factor(factor)
-            path = RidgePath.from_products(products, features, targets)
+        if self.precision == "float32":
+            path = RidgePath.from_float32_rows(factor, features, targets, given)
         else:
             path = RidgePath.from_factor(factor, features, targets)
         return self.with_weights(path, given)

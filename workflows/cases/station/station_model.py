@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -90,12 +91,12 @@ class StationRows:
     deviation: float
     extent: float
 
-    @property
+    @cached_property
     def usable(self) -> Array:
         """Whether no predictor is missing, shape (hours,)."""
         return np.asarray(np.isfinite(self.states).all(axis=1))
 
-    @property
+    @cached_property
     def complete(self) -> Array:
         """Whether neither a predictor nor a target is missing, shape (hours,)."""
         return np.asarray(self.usable & np.isfinite(self.targets).all(axis=1))
@@ -147,8 +148,14 @@ def build_rows(
     waves = harmonics(time.to_numpy(), predictors.annual, predictors.diurnal)[:, 1:]
     annual, diurnal = waves[:, : 2 * predictors.annual], waves[:, 2 * predictors.annual :]
     seen_harmonics = np.concatenate([annual[:, :2], diurnal[:, :4]], axis=1)
-    past = [scaled.shift(lag).to_numpy() for lag in predictors.lags]
-    past += [scaled.rolling(hours).mean().to_numpy() for hours in predictors.means]
+    values = scaled.to_numpy()
+    past = size * (len(predictors.lags) + len(predictors.means))
+    states = np.full((len(time), past + seen_harmonics.shape[1]), np.nan)
+    for place, lag in enumerate(predictors.lags):
+        states[lag:, place * size : (place + 1) * size] = values[: len(values) - lag]
+    for place, hours in enumerate(predictors.means, start=len(predictors.lags)):
+        states[:, place * size : (place + 1) * size] = scaled.rolling(hours).mean()
+    states[:, past:] = seen_harmonics
     decay = (1.0 + np.asarray(predictors.lags)) ** -predictors.decay
     weights = [
         np.repeat(decay, size),
@@ -163,7 +170,7 @@ def build_rows(
     trained = inside[TEMPERATURE]
     return StationRows(
         time,
-        np.concatenate([*past, seen_harmonics], axis=1),
+        states,
         np.concatenate([annual[:, 2:], diurnal[:, 4:], products], axis=1),
         np.concatenate(weights),
         targets,
@@ -175,7 +182,7 @@ def build_rows(
 
 def hidden_layer(rows: StationRows, width: int, scale: float, seed: int) -> HiddenWeights:
     """Draw normal hidden weights and multiply them by the factors of the predictors."""
-    pool = rows.states[rows.complete][:2]  # normal weights depend on its shape only
+    pool = rows.states[np.flatnonzero(rows.complete)[:2]]  # normal weights depend on its shape only
     hidden = sample_weights(pool, width, sampling="normal", scale=scale, seed=seed)
     weights = hidden.weights * rows.weight_factors[:, None]
     return HiddenWeights(weights, hidden.biases, hidden.activation)
@@ -205,11 +212,13 @@ def factorise(rows: StationRows, hidden: HiddenWeights, chosen: Array) -> RFacto
             "use a smaller width or a longer period"
         )
     total = features + len(rows.leads)
+    together = 2 * total
+    memory = np.empty(min(together, len(places)) * total, dtype=np.float32)
 
     def blocks() -> Iterator[Array]:
-        for start in range(0, len(places), 2 * total):
-            some = places[start : start + 2 * total]
-            block = np.empty((len(some), total), dtype=np.float32, order="F")
+        for start in range(0, len(places), together):
+            some = places[start : start + together]
+            block = memory[: len(some) * total].reshape((len(some), total), order="F")
             lift_into(block, rows.states[some], rows.inputs[some], hidden)
             block[:, features:] = rows.targets[some]
             yield block
@@ -217,8 +226,8 @@ def factorise(rows: StationRows, hidden: HiddenWeights, chosen: Array) -> RFacto
     return RFactor.from_blocks(blocks(), total)
 
 
-def balanced_path(factor: RFactor, hidden: int, leads: int, balance: float) -> RidgePath:
-    """Decompose the R factor with its hidden columns multiplied by ``balance``.
+def balanced(factor: RFactor, hidden: int, leads: int, balance: float) -> RFactor:
+    """Return the R factor with its hidden columns multiplied by ``balance``.
 
     A balance below 1 strengthens the regularisation of hidden features.
 
@@ -233,7 +242,12 @@ def balanced_path(factor: RFactor, hidden: int, leads: int, balance: float) -> R
     """
     weights = np.ones(factor.columns)
     weights[factor.columns - leads - hidden : factor.columns - leads] = balance
-    scaled = RFactor(factor.triangle * weights, factor.rows)
+    return RFactor(factor.triangle * weights, factor.rows)
+
+
+def balanced_path(factor: RFactor, hidden: int, leads: int, balance: float) -> RidgePath:
+    """Decompose the :func:`balanced` R factor for all ridges."""
+    scaled = balanced(factor, hidden, leads, balance)
     return RidgePath.from_factor(scaled, factor.columns - leads, leads)
 
 
@@ -244,7 +258,9 @@ def solve(
     leads = len(ridges)
     outer = np.empty((factor.columns - leads, leads))
     for balance in sorted(set(balances)):
-        weights = balanced_path(factor, hidden, leads, balance).weights(np.asarray(ridges))
+        scaled = balanced(factor, hidden, leads, balance)
+        path = RidgePath.from_float32_rows(scaled, len(outer), leads, ridges)
+        weights = path.weights(np.asarray(ridges))
         weights[len(weights) - hidden :] *= balance
         same = np.equal(balances, balance)
         outer[:, same] = weights[:, same]
