@@ -231,7 +231,8 @@ def test_guides_on_new_data_and_periods_work_as_they_are_typed(tmp_path: Path) -
 
 @pytest.mark.slow
 def test_code_of_the_library_page_works_as_it_is_typed(tmp_path: Path) -> None:
-    core, patches, pipeline, results = blocks(ROOT / "docs" / "reference" / "library.md", "python")
+    page = ROOT / "docs" / "reference" / "library.md"
+    core, patches, noisy, pipeline, results = blocks(page, "python")
     execute(core, tmp_path, "python")
     series = (
         "import numpy as np\n"
@@ -239,6 +240,17 @@ def test_code_of_the_library_page_works_as_it_is_typed(tmp_path: Path) -> None:
         "early, later = np.split(np.sin(0.3 * np.arange(40) * 2 * np.pi / 12 - 0.1 * t), 2)\n"
     )
     execute(series + patches, tmp_path, "python")
+    series = (
+        "import numpy as np\n"
+        "rng, t = np.random.default_rng(0), np.arange(3000)[:, None]\n"
+        "waves = np.sin(0.3 * t / np.arange(1, 11) + np.arange(10))\n"
+        "train, validation = np.split(waves + 0.1 * rng.standard_normal(waves.shape), [2400])\n"
+    )
+    truth = (
+        "truth = np.sin(0.3 * (3000 + np.arange(5)[:, None]) / np.arange(1, 11) + np.arange(10))\n"
+    )
+    checked = "assert np.abs(forecast[0] - truth).mean() < 0.2\n"
+    execute(series + noisy + truth + checked, tmp_path, "python")
     write_archive(tmp_path)
     text = EXPERIMENT % ("2020-06-01", "2020-06-30")
     (tmp_path / "my.yaml").write_text(text, encoding="utf-8")

@@ -11,7 +11,7 @@ from gfrnn.workflows.benchmarks.peers.fields.state_program import RIDGES, StateP
 from gfrnn.workflows.benchmarks.peers.program import Setting, grid_of
 from gfrnn_core import RFactor, RidgePath, SampledRNN
 from gfrnn_core.sampling import products_of
-from gfrnn_core.triangles.normal_equations import LEAST_RIDGE, NormalEquations
+from gfrnn_core.triangles.normal_equations import LEAST_RIDGE
 
 Array = NDArray[Any]
 
@@ -37,8 +37,7 @@ class SampledProgram(StateProgram):
         later = network.factorise(*self._series(self.data.validation))
         leads = len(network.leads)
         targets = leads * self.data.states.shape[1]
-        products = NormalEquations.from_factor(known)
-        path = RidgePath.from_products(products, known.columns - targets, targets)
+        path = RidgePath.from_float32_rows(known, known.columns - targets, targets, _RIDGES)
         errors = path.summed_errors(later, _RIDGES, leads) / later.rows
         shares = (
             errors.min(axis=0) / np.square(self.data.states[self.data.validation]).sum(1).mean()
