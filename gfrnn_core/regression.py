@@ -117,16 +117,17 @@ class RidgePath:
         """Decompose the R factor of rows that were rounded to float32, for known ridges.
 
         Ridges of at least :data:`gfrnn_core.triangles.normal_equations.LEAST_RIDGE` need products
-        of the columns only: they take a third of the time, and keep more digits than the rows have.
+        of the columns only, whose decomposition takes a third of the time and keeps more digits
+        than the rows have. The path is then inaccurate for smaller ridges.
 
         Parameters
         ----------
         factor, features, targets
             Parameters of :meth:`from_factor`, which also tells the errors.
         ridge : float, or array
-            Ridges that solutions are asked for.
+            All ridges that the path will be used with.
         """
-        if np.min(ridge) >= LEAST_RIDGE:
+        if np.all(np.asarray(ridge) >= LEAST_RIDGE):
             return cls.from_products(NormalEquations.from_factor(factor), features, targets)
         return cls.from_factor(factor, features, targets)
 

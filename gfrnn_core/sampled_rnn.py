@@ -19,7 +19,7 @@ from gfrnn_core.gapless_series import Series, gapless, paired
 from gfrnn_core.recurrent_network import RecurrentNetwork
 from gfrnn_core.regression import RidgePath
 from gfrnn_core.regression_rows import pooled, row_blocks
-from gfrnn_core.sampling import sample_weights
+from gfrnn_core.sampling import UNPOOLED, sample_weights
 from gfrnn_core.triangles.rfactor import RFactor
 
 Array = NDArray[Any]
@@ -117,6 +117,11 @@ class SampledRNN(RecurrentNetwork):
                 if seen is None
                 else np.pad(seen, (0, network.inputs or 0), constant_values=True)
             )
+        if self.sampling in UNPOOLED:
+            place = int(np.argmax([len(one) for one in scaled]))
+            few = slice(self.delays + 1)  # one delayed state and its next one
+            scaled = [scaled[place][few]]
+            joined = None if joined is None else [joined[place][few]]
         network = network.sample(
             *pooled(scaled, self.delays, self.patches, self.seed, joined or None), seen
         )

@@ -23,6 +23,9 @@ Activation = Literal["tanh", "relu"]
 HiddenActivation = Literal["tanh", "relu", "square"]
 Sampling = Literal["pairs", "uniform_pairs", "normal", "centres", "quadratic"]
 
+UNPOOLED: tuple[Sampling, ...] = ("normal", "quadratic")
+"""Samplings for which only the length of the pooled states matters."""
+
 # (s1, s2): tanh is -1/2 at the first state and +1/2 at the second; ReLU is 0 and 1.
 _PAIR_CONSTANTS = {"tanh": (np.log(3.0), np.log(3.0) / 2.0), "relu": (1.0, 0.0)}
 
@@ -114,8 +117,8 @@ def sample_weights(
     Parameters
     ----------
     pool : ndarray, shape (states, inputs)
-        States as the hidden layer will see them (delays stacked). For ``normal`` only their length
-        is used.
+        States as the hidden layer will see them (delays stacked). For ``normal`` and ``quadratic``
+        only their length is used.
     width : int
         Number of features.
     sampling : {"pairs", "uniform_pairs", "normal", "centres", "quadratic"}

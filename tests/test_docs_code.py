@@ -249,7 +249,9 @@ def test_code_of_the_library_page_works_as_it_is_typed(tmp_path: Path) -> None:
     truth = (
         "truth = np.sin(0.3 * (3000 + np.arange(5)[:, None]) / np.arange(1, 11) + np.arange(10))\n"
     )
-    checked = "assert np.abs(forecast[0] - truth).mean() < 0.2\n"
+    checked = "from gfrnn_core.triangles.normal_equations import LEAST_RIDGE\n"
+    checked += "assert ridges.min() >= LEAST_RIDGE\n"
+    checked += "assert np.abs(forecast[0] - truth).mean() < 0.2\n"
     execute(series + noisy + truth + checked, tmp_path, "python")
     write_archive(tmp_path)
     text = EXPERIMENT % ("2020-06-01", "2020-06-30")

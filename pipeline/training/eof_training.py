@@ -125,6 +125,14 @@ class EofTraining(Training):
         """The states of all times, read from :attr:`series`."""
         return np.asarray(zarr.open_array(self.series, mode="r")[...])
 
+    def _stored_states(self, modes: int) -> StoredStates:
+        """Return one source for all candidates, as it keeps the states where they are small."""
+        return self._sources.setdefault(modes, StoredStates(self.series, modes))
+
+    @cached_property
+    def _sources(self) -> dict[int, StoredStates]:
+        return {}
+
     def forcing(self) -> Forcing:
         return Forcing.calendar(self.experiment.model.inputs)
 
@@ -132,7 +140,7 @@ class EofTraining(Training):
         self, variant: Experiment, network: SampledRNN, name: str = RowSummary.name
     ) -> RowSummary:
         """Return the summary that makes the triangles of one candidate."""
-        states = StoredStates(self.series, variant.state.modes)
+        states = self._stored_states(variant.state.modes)
         return RowSummary(network, states, self.forcing(), self.fields.time, name=name)
 
     def network_passes(self, layout: EofLayout, candidates: Candidates) -> Passes[list[SampledRNN]]:
@@ -356,7 +364,7 @@ class EofTraining(Training):
         )
 
     def states_of(self, layout: EofLayout) -> StoredStates:
-        return StoredStates(self.series, layout.modes)
+        return self._stored_states(layout.modes)
 
     def tail(self, layout: EofLayout, last: int, count: int) -> Array:
         return last_states(self.states, self.fields.time, last, count)

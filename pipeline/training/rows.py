@@ -65,7 +65,8 @@ class StoredStates:
         return np.asarray(stored[:, : self.size]) if stored.nbytes <= _SMALL_BYTES else stored
 
     def read(self, start: int, stop: int) -> Array:
-        return np.array(self._array[start:stop, : self.size])
+        found = np.asarray(self._array[start:stop, : self.size])
+        return found.copy() if isinstance(self._array, np.ndarray) else found
 
     def read_bytes(self, times: int) -> int:
         return 8 * times * self.size

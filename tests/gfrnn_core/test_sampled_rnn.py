@@ -1,12 +1,15 @@
 """Test training on one series: equality with least squares, scales, and refusals."""
 
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from gfrnn_core import Patches, RFactor, RidgePath, SampledRNN
 from gfrnn_core.lifting import lift
+from gfrnn_core.regression_rows import pooled
+from gfrnn_core.sampling import Sampling
 from gfrnn_core.triangles.normal_equations import LEAST_RIDGE
 from gfrnn_testing.core_toys import forced, noisy, rotating
 
@@ -120,6 +123,26 @@ def test_one_ridge_a_lead():
         expected = network.solve(factor, ridge).outer[lead]
         np.testing.assert_allclose(each.outer[lead], expected, rtol=1e-10, atol=1e-13)
     assert (each.outer[1] != each.outer[2]).any()
+
+
+@pytest.mark.parametrize("sampling", get_args(Sampling))
+@pytest.mark.parametrize("consecutive", [False, True])
+def test_hidden_weights_are_those_drawn_from_all_states(sampling, consecutive):
+    states, inputs = forced(120)
+    series, forcing = np.split(states, [2, 50]), np.split(inputs, [2, 50])
+    network = SampledRNN(8, sampling=sampling, delays=2, joint=True, seed=3)
+    network = network.prepare(series, forcing, consecutive=consecutive)
+    scaled = [network.scaled(one) for one in series]
+    pool = pooled(
+        [np.concatenate(scaled)] if consecutive else scaled,
+        2,
+        None,
+        3,
+        [np.concatenate(forcing)] if consecutive else forcing,
+    )
+    drawn = network.sample(*pool).hidden
+    np.testing.assert_array_equal(network.hidden.weights, drawn.weights)
+    np.testing.assert_array_equal(network.hidden.biases, drawn.biases)
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,8 @@ Array = NDArray[Any]
 # are more than the least.
 _LEAST_STARTS, _MOST_STARTS, _OPERATIONS = 60, 400, 2e10
 
-# Least number of initial times of a leaf whose states fit into memory, and the operations up to
-# which it has more: small leaves take longer than their operations.
+# As far as their states fit into memory, a leaf has at least so many initial times, or as many as
+# take these operations if they are more: below, the fixed costs of a leaf exceed its operations.
 _STARTS_OF_LEAF, _OPERATIONS_OF_LEAF = 16, 2e9
 
 
@@ -105,7 +105,8 @@ def calibration_passes(
             length=len(time),
         )
     )
-    # The quadratic reference decides on no initial times: forecasts do not depend on it.
+    # The quadratic reference decides neither on initial times nor on leaves: forecasts do not
+    # depend on it.
     operations = replace(rollouts, quadratic=None).walk_flops(horizon)
     count = min(max(_LEAST_STARTS, int(_OPERATIONS / operations)), _MOST_STARTS)
     starts, ends, spacing = calibration_starts(runs, horizon, count)
@@ -176,7 +177,7 @@ def starts_of_leaf(operations: float, fitting: int) -> int:
     Parameters
     ----------
     operations : float
-        Operations of all rollouts from one initial time.
+        Operations of the rollouts from one initial time, about.
     fitting : int
         Number of initial times whose states are in memory together.
     """

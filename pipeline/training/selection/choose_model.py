@@ -234,7 +234,7 @@ def solve_candidate(
     """
     if not settings:
         return []
-    rows = FitRows(candidate.load_folds(checkpoints, folds))  # loaded once for all networks
+    rows = FitRows(candidate.load_folds(checkpoints, folds))  # loaded once for each form
     return [
         solve(
             candidate.network,

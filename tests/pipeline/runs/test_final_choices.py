@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -84,9 +85,15 @@ def test_weights_are_those_of_both_periods_at_the_chosen_settings(added, plain):
     assert (ours.linear.outer != theirs.linear.outer).any()
 
 
-def test_triangles_are_loaded_once_for_all_networks_of_a_candidate(added, monkeypatch):
-    model = model_of(added)
-    store, fitted = added.load_candidates(model)
+@pytest.mark.parametrize(
+    ("ridges", "times"),
+    [((1e-2, 1e-3), 1), ((1e-9, 1e-8), 1), ((1e-2, 1e-9), 2), ((1e-9, 1e-2), 1)],
+)
+def test_triangles_are_loaded_once_for_all_networks_of_a_candidate(
+    added, monkeypatch, ridges, times
+):
+    """Loaded again where a ridge after others needs the triangles, and not their products."""
+    store, fitted = added.load_candidates(model_of(added))
     loaded = []
     load = Candidate.load
 
@@ -97,10 +104,13 @@ def test_triangles_are_loaded_once_for_all_networks_of_a_candidate(added, monkey
     monkeypatch.setattr(Candidate, "load", counted)
     candidate = fitted.candidates[0]
     folds = candidate.solved_folds(added.experiment.fit)
-    settings = [*model.notes.solves, model.notes.linear_solve]
+    chosen = model_of(added).notes.solves[0]
+    settings = [replace(chosen, ridge=[ridge, ridge]) for ridge in ridges]
     networks = solve_candidate(candidate, Checkpoints(store), settings, folds)
-    assert len(networks) == len(settings) > 1
-    assert sorted(loaded) == sorted(folds)
+    assert sorted(loaded) == sorted(folds * times)
+    for each, network in zip(settings, networks, strict=True):
+        (alone,) = solve_candidate(candidate, Checkpoints(store), [each], folds)
+        np.testing.assert_allclose(network.outer, alone.outer, rtol=1e-6, atol=1e-9)
 
 
 def test_a_refit_adds_the_validation_period_too(weather, added, tmp_path):

@@ -208,6 +208,14 @@ def test_the_linear_model_on_the_real_file_beats_least_squares_on_the_present() 
     assert lead_error(rows, hours.test, found[:, 1], 1) < 4.14e-3
 
 
+def test_hours_that_do_not_reach_back_to_a_lag_are_not_usable() -> None:
+    hours = linear_table()[:40]
+    for lag in (39, 40, 50, 100):
+        rows = build_rows(hours, np.ones(40, bool), StationPredictors((0, lag), ()), (1,))
+        assert np.isnan(rows.states[:lag, 3:6]).all()
+        assert rows.usable.sum() == max(40 - lag, 0)
+
+
 def test_constant_variables_and_short_training_are_refused() -> None:
     hours = linear_table()
     with pytest.raises(DataError, match="other is constant"):

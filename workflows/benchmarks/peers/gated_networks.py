@@ -4,9 +4,9 @@ The networks see a window of a series and forecast either all targets at once ("
 next state, which they get as their next input ("rollout"). A linear layer from the last input to
 the output is trained with the rest, so that a network need not represent persistence by its gates.
 After the search, a network is trained again on all data, for the number of epochs that early
-stopping found. Data without noise cannot be overfitted: there, the learning rate falls to 0 along a
-cosine instead (Loshchilov and Hutter, 'SGDR: stochastic gradient descent with warm restarts', 2017,
-without restarts).
+stopping found. On series without noise, many epochs and a learning rate that falls to 0 along a
+cosine forecast longer than early stopping (Loshchilov and Hutter, 'SGDR: stochastic gradient
+descent with warm restarts', 2017, without restarts).
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class GatedSettings:
     patience : int
         Number of epochs without a smaller validation error after which training stops.
     schedule : {"constant", "cosine"}
-        Learning rate during training. It falls from ``rate`` to 0 with "cosine", which leaves no
-        use for early stopping.
+        Learning rate during training. It falls from ``rate`` to 0 with "cosine", which is for
+        training without validation windows.
     """
 
     cell: Cell

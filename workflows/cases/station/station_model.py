@@ -152,7 +152,7 @@ def build_rows(
     past = size * (len(predictors.lags) + len(predictors.means))
     states = np.full((len(time), past + seen_harmonics.shape[1]), np.nan)
     for place, lag in enumerate(predictors.lags):
-        states[lag:, place * size : (place + 1) * size] = values[: len(values) - lag]
+        states[lag:, place * size : (place + 1) * size] = values[: max(len(values) - lag, 0)]
     for place, hours in enumerate(predictors.means, start=len(predictors.lags)):
         states[:, place * size : (place + 1) * size] = scaled.rolling(hours).mean()
     states[:, past:] = seen_harmonics
@@ -257,13 +257,13 @@ def solve(
     """Return outer weights with a ridge and a balance for each lead, shape (features, leads)."""
     leads = len(ridges)
     outer = np.empty((factor.columns - leads, leads))
+    strengths = np.asarray(ridges)
     for balance in sorted(set(balances)):
-        scaled = balanced(factor, hidden, leads, balance)
-        path = RidgePath.from_float32_rows(scaled, len(outer), leads, ridges)
-        weights = path.weights(np.asarray(ridges))
-        weights[len(weights) - hidden :] *= balance
         same = np.equal(balances, balance)
-        outer[:, same] = weights[:, same]
+        scaled = balanced(factor, hidden, leads, balance)
+        path = RidgePath.from_float32_rows(scaled, len(outer), leads, strengths[same])
+        outer[:, same] = path.weights(strengths)[:, same]
+        outer[len(outer) - hidden :, same] *= balance
     return outer
 
 

@@ -185,11 +185,12 @@ def test_the_sampled_network_forecasts_the_logistic_map(tmp_path):
 def test_the_errors_of_the_search_are_those_of_its_forecasts(tmp_path):
     states = rotation() + np.random.default_rng(5).normal(scale=0.3, size=rotation().shape)
     data = made(states, leads=(1, 3))
-    one = prepared(SampledProgram, data, tmp_path, width=20, delays=[1])
+    one = prepared(SampledProgram, data, tmp_path, width=20, delays=[4])
     setting = one.settings()[0]
     found = one.trial(setting)
     model = one.train({**setting, "ridges": found["ridges"]}, 0, data.train)
-    starts = data.pairs(data.validation, 3)  # the rows of the period, which have all targets
+    # Rows have all targets in the period, and their history also before it.
+    starts = data.pairs(data.validation, 3)
     forecast = one.predict(model, starts)
     truth = states[starts[:, None] + data.leads]
     expected = np.square(forecast - truth).sum(axis=2).mean(axis=0)

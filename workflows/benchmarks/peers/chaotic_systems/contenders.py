@@ -20,14 +20,19 @@ COLUMNS = (
     ErrorColumn("median", "median", better="higher"),
 )
 
-ABOUT = (
+_ABOUT = (
     "Settings are chosen on as many forecasts from others again, by their mean valid prediction "
     f"time. Networks with a memory get the {HISTORY} true states before each forecast, the others "
     "what they use. Echo state networks have 1,000 units; 40 settings are drawn and compared with "
-    "300 units. Gated networks forecast one or eight steps in training, by Adam with a learning "
-    "rate that falls to 0 along a cosine. The truth is integrated at two tolerances, 3e-14 and "
-    "1e-13; valid times end where the two differ."
+    "300 units. Gated networks have {hidden} units and forecast one or eight steps in training, by "
+    "Adam with a learning rate that falls to 0 along a cosine over {epochs} epochs. The truth is "
+    "integrated at two tolerances, 3e-14 and 1e-13; valid times end where the two differ."
 )
+
+
+def about(hidden: list[int], epochs: int) -> str:
+    """Return sentences on how all contenders are trained and scored; see :func:`peers`."""
+    return _ABOUT.format(hidden=" or ".join(map(str, hidden)), epochs=epochs)
 
 
 def peers(

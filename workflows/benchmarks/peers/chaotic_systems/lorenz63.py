@@ -15,10 +15,10 @@ from gfrnn.workflows.benchmarks.peers.chaotic_systems.chaotic_system_program imp
     ValidTimes,
 )
 from gfrnn.workflows.benchmarks.peers.chaotic_systems.contenders import (
-    ABOUT,
     COLUMNS,
     LSTM,
     PROGRAMS,
+    about,
     peers,
 )
 from gfrnn.workflows.benchmarks.peers.comparison import Comparison, Contender
@@ -26,6 +26,8 @@ from gfrnn.workflows.benchmarks.peers.results import PeerResult
 from gfrnn.workflows.cases.shared.lorenz63_data import Lorenz63Data, Lorenz63Setup
 from gfrnn.workflows.cases.shared.trajectories import TEST_SEED, VALIDATION_SEED
 from gfrnn_core.systems import LORENZ63
+
+HIDDEN, EPOCHS = [64, 128], 200  # of gated networks
 
 VALID = ValidTimes(0.02, LORENZ63.lyapunov_exponent, 0.3, "nrmse")
 
@@ -62,7 +64,7 @@ LORENZ63_COMPARISON = Comparison(
     title="Lorenz 63",
     about=(
         "One series of 5,000 states without noise, dt 0.02; 40 forecasts from other states of the "
-        "attractor, until the normalised error exceeds 0.3. " + ABOUT
+        "attractor, until the normalised error exceeds 0.3. " + about(HIDDEN, EPOCHS)
     ),
     columns=COLUMNS,
     contenders=(
@@ -76,7 +78,7 @@ LORENZ63_COMPARISON = Comparison(
             seeds=3,
             options={"width": 300, **_VALID},
         ),
-        *peers(VALID, ("LSTM",), hidden=[64, 128], epochs=200, delays=[1, 2, 3, 4]),
+        *peers(VALID, ("LSTM",), hidden=HIDDEN, epochs=EPOCHS, delays=[1, 2, 3, 4]),
     ),
     prepare=f"{prepare.__module__}:prepare",
     bars=bars,

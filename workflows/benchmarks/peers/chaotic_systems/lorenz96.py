@@ -13,9 +13,9 @@ from gfrnn.workflows.benchmarks.peers.chaotic_systems.chaotic_system_program imp
     ValidTimes,
 )
 from gfrnn.workflows.benchmarks.peers.chaotic_systems.contenders import (
-    ABOUT,
     COLUMNS,
     PROGRAMS,
+    about,
     peers,
 )
 from gfrnn.workflows.benchmarks.peers.comparison import Comparison, Contender
@@ -28,6 +28,8 @@ from gfrnn.workflows.cases.shared.trajectories import (
     trajectories,
 )
 from gfrnn_core.systems import LORENZ96
+
+HIDDEN, EPOCHS = [64, 128], 50  # of gated networks
 
 VALID = ValidTimes(DT, LORENZ96.lyapunov_exponent, 0.3, "nrmse", homogeneous=True)
 
@@ -54,7 +56,7 @@ LORENZ96_COMPARISON = Comparison(
         "other states of the attractor, until the normalised error exceeds 0.3. gfrnn trains one "
         "network for all places of the circle, which sees a place and its neighbours; the other "
         "programs forecast the whole state from the whole state, and are not given the symmetry. "
-        + ABOUT
+        + about(HIDDEN, EPOCHS)
     ),
     columns=COLUMNS,
     contenders=(
@@ -68,7 +70,7 @@ LORENZ96_COMPARISON = Comparison(
             )
             for name, width in zip(OURS, (1000, 300), strict=True)
         ),
-        *peers(VALID, ("LSTM", "GRU"), hidden=[64, 128], epochs=50, delays=[1, 2]),
+        *peers(VALID, ("LSTM", "GRU"), hidden=HIDDEN, epochs=EPOCHS, delays=[1, 2]),
     ),
     prepare=f"{prepare.__module__}:prepare",
 )

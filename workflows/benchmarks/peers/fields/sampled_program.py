@@ -34,7 +34,8 @@ class SampledProgram(StateProgram):
     def trial(self, setting: Setting) -> dict[str, Any]:
         """Choose a ridge for each lead from the R factors of both periods; nothing is forecast."""
         network, known = self._factorised(setting, 0, self.data.train)
-        later = network.factorise(*self._series(self.data.validation))
+        # As for the other methods, initial times may have their history before the period.
+        later = network.factorise(*self._series(self.data.validation, setting["delays"] - 1))
         leads = len(network.leads)
         targets = leads * self.data.states.shape[1]
         path = RidgePath.from_float32_rows(known, known.columns - targets, targets, _RIDGES)
@@ -79,9 +80,10 @@ class SampledProgram(StateProgram):
         ).prepare(states, season)
         return network, network.factorise(states, season)
 
-    def _series(self, inside: Array) -> tuple[list[Array], list[Array]]:
-        """Return states and season of each stretch of times that are inside."""
+    def _series(self, inside: Array, before: int = 0) -> tuple[list[Array], list[Array]]:
+        """Return states and season of each stretch of times that are inside, and some before it."""
         times = np.flatnonzero(inside)
-        stretches = np.split(times, np.flatnonzero(np.diff(times) > 1) + 1)
+        found = np.split(times, np.flatnonzero(np.diff(times) > 1) + 1)
+        stretches = [np.arange(max(one[0] - before, 0), one[-1] + 1) for one in found]
         data = self.data
         return [data.states[one] for one in stretches], [data.season[one] for one in stretches]
