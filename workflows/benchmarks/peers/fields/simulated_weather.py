@@ -41,7 +41,13 @@ def nature(folder: Path, quick: bool) -> Experiment:
 
 def nature_eofs(folder: Path, quick: bool) -> Experiment:
     """Return an experiment on EOFs of the same data, as that on ERA-Interim without its inputs."""
-    model = ModelConfig(width=1000, hidden_modes=30, hidden_delays=1)
+    model = ModelConfig(
+        width=1000,
+        hidden_modes=30,
+        hidden_delays=1,
+        hidden_inputs=("state", "linear"),
+        scale=0.3,
+    )
     update = {
         "name": "nature_eofs",
         "state": StateConfig(modes=80),
