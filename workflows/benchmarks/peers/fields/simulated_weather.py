@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gfrnn.pipeline import Experiment, load_experiment
+from gfrnn.pipeline.config.durations import Duration
 from gfrnn.pipeline.config.model_config import ModelConfig
 from gfrnn.pipeline.config.state_config import StateConfig
 from gfrnn.workflows.nature_run import write_nature
@@ -47,6 +48,7 @@ def nature_eofs(folder: Path, quick: bool) -> Experiment:
         hidden_delays=1,
         hidden_inputs=("state", "linear"),
         scale=0.3,
+        leads=tuple(map(Duration.parse, ("6h", "1d", "2d", "3d", "4d", "5d"))),
     )
     update = {
         "name": "nature_eofs",
