@@ -59,7 +59,8 @@ class LeadSums:
         regressed : sequence of int
             Leads that have outer weights of their own. These are regressions on the initial state
             over the whole training period, which one more from fewer data would not improve: their
-            factor is 1.
+            factor is 1. It is that of the regression where forecasts are worse than the climatology
+            all the same, as predictions that start from earlier leads are averaged with them.
         spacing : int
             Steps between initial times.
 
@@ -89,7 +90,9 @@ class LeadSums:
             )
             factors[:last, group] = np.clip(found.x, 0.0, 1.0)
         factors[last:] = factors[last - 1]
-        factors[np.isin(leads, regressed)] = 1.0
+        worse = (self.forecast - 2 * self.product).sum(axis=1) > 0  # than the climatology
+        worse[last:] = False
+        factors[np.isin(leads, regressed) & ~worse] = 1.0
         return factors
 
     def errors(self, factors: Array | None = None) -> Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -98,6 +100,15 @@ def test_leads_that_are_regressions_already_keep_the_factor_one():
     forecast = np.ones((4, 40))
     sums = sums_of(forecast, np.array([[0.9], [0.6], [0.5], [0.1]]) * forecast)
     np.testing.assert_allclose(sums.coefficients((1, 3), 10)[:, 0], [1.0, 0.6, 1.0, 0.1])
+
+
+def test_leads_with_own_weights_that_are_worse_than_the_climatology_are_damped():
+    forecast = np.ones((4, 40))
+    sums = sums_of(forecast, np.array([[0.9], [0.6], [0.4], [0.3]]) * forecast)
+    np.testing.assert_allclose(sums.coefficients((1, 4), 10)[:, 0], [1.0, 0.6, 0.4, 0.3])
+    # Not where too few initial times tell.
+    few = replace(sums, counts=np.array([40, 40, 40, LEAST_STARTS - 1]))
+    np.testing.assert_allclose(few.coefficients((1, 4), 10)[:, 0], [1.0, 0.6, 0.4, 1.0])
 
 
 def test_overlapping_rollouts_weigh_less_against_the_prior():
