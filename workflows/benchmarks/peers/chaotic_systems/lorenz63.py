@@ -48,7 +48,7 @@ def prepare(folder: Path, quick: bool) -> None:
 
 
 OURS = "gfrnn, 1,000 features"
-_VALID = {"valid": asdict(VALID)}
+_OPTIONS = {"valid": asdict(VALID), "scales": [0.2, 0.3, 0.5]}
 
 
 def bars(results: Mapping[str, PeerResult]) -> Iterator[BarCheck]:
@@ -69,14 +69,18 @@ LORENZ63_COMPARISON = Comparison(
     columns=COLUMNS,
     contenders=(
         Contender(
-            OURS, "ours", f"{PROGRAMS}:SampledRollouts", seeds=3, options={"width": 1000, **_VALID}
+            OURS,
+            "ours",
+            f"{PROGRAMS}:SampledRollouts",
+            seeds=3,
+            options={"width": 1000, **_OPTIONS},
         ),
         Contender(
             "gfrnn, 300 features",
             "ours",
             f"{PROGRAMS}:SampledRollouts",
             seeds=3,
-            options={"width": 300, **_VALID},
+            options={"width": 300, **_OPTIONS},
         ),
         *peers(VALID, ("LSTM",), hidden=HIDDEN, epochs=EPOCHS, delays=[1, 2, 3, 4]),
     ),

@@ -46,29 +46,36 @@ def prepare(folder: Path, quick: bool) -> None:
     np.save(folder / "train.npy", train)
 
 
-OURS = tuple(f"gfrnn, {width:,} features for all places" for width in (1000, 300))
+_VALID = {"valid": asdict(VALID)}
 
 LORENZ96_COMPARISON = Comparison(
     name="lorenz96",
     title="Lorenz 96 with 40 variables",
     about=(
         f"One series of 10,000 states without noise, forcing 10, dt {DT:g}; 20 forecasts from "
-        "other states of the attractor, until the normalised error exceeds 0.3. gfrnn trains one "
-        "network for all places of the circle, which sees a place and its neighbours; the other "
-        "programs forecast the whole state from the whole state, and are not given the symmetry. "
+        "other states of the attractor, until the normalised error exceeds 0.3. One network of "
+        "gfrnn for all places of the circle sees a place and its neighbours; all others forecast "
+        "the whole state from the whole state, and are not given the symmetry. "
         + about(HIDDEN, EPOCHS)
     ),
     columns=COLUMNS,
     contenders=(
         *(
             Contender(
-                name,
+                f"gfrnn, {width:,} features for all places",
                 "ours",
                 f"{PROGRAMS}:PatchRollouts",
                 seeds=3,
-                options={"width": width, "valid": asdict(VALID)},
+                options={"width": width, "scales": [0.001, 0.003, 0.01], **_VALID},
             )
-            for name, width in zip(OURS, (1000, 300), strict=True)
+            for width in (1000, 300)
+        ),
+        Contender(
+            "gfrnn, 1,000 features of the whole state",
+            "ours",
+            f"{PROGRAMS}:SampledRollouts",
+            seeds=3,
+            options={"width": 1000, "scales": [0.003, 0.01, 0.03, 0.1], **_VALID},
         ),
         *peers(VALID, ("LSTM", "GRU"), hidden=HIDDEN, epochs=EPOCHS, delays=[1, 2]),
     ),

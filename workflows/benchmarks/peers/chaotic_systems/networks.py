@@ -34,10 +34,10 @@ Array = NDArray[Any]
 
 
 class SampledRollouts(ChaosProgram):
-    """The sampled network; option ``width``."""
+    """The sampled network; options ``width`` and ``scales``, the scales to try."""
 
     def settings(self) -> list[Setting]:
-        return grid_of(scale=[0.2, 0.3, 0.5], ridge=[1e-15, 1e-14])
+        return grid_of(scale=self.options["scales"], ridge=[1e-15, 1e-14])
 
     def fit(self, setting: Setting, seed: int) -> Any:
         width = 100 if self.quick else self.options["width"]
@@ -70,10 +70,10 @@ class LinearRollouts(QuadraticRollouts):
 
 
 class PatchRollouts(SampledRollouts):
-    """One sampled network for all places of a homogeneous circle; option ``width``."""
+    """One sampled network for all places of a homogeneous circle.
 
-    def settings(self) -> list[Setting]:
-        return grid_of(scale=[0.001, 0.003, 0.01], ridge=[1e-15, 1e-14])
+    Options are those of :class:`SampledRollouts`.
+    """
 
     def fit(self, setting: Setting, seed: int) -> Any:
         window = (6, 3)
