@@ -48,7 +48,7 @@ def prepare(folder: Path, quick: bool) -> None:
 
 
 OURS = "gfrnn, 1,000 features"
-_OPTIONS = {"valid": asdict(VALID), "scales": [0.2, 0.3, 0.5]}
+_OPTIONS = {"valid": asdict(VALID), "scales": [0.1, 0.2, 0.3, 0.5]}
 
 
 def bars(results: Mapping[str, PeerResult]) -> Iterator[BarCheck]:

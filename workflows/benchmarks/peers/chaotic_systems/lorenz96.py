@@ -66,7 +66,7 @@ LORENZ96_COMPARISON = Comparison(
                 "ours",
                 f"{PROGRAMS}:PatchRollouts",
                 seeds=3,
-                options={"width": width, "scales": [0.001, 0.003, 0.01], **_VALID},
+                options={"width": width, "scales": [0.0003, 0.001, 0.003, 0.01], **_VALID},
             )
             for width in (1000, 300)
         ),
@@ -75,7 +75,7 @@ LORENZ96_COMPARISON = Comparison(
             "ours",
             f"{PROGRAMS}:SampledRollouts",
             seeds=3,
-            options={"width": 1000, "scales": [0.003, 0.01, 0.03, 0.1], **_VALID},
+            options={"width": 1000, "scales": [0.0003, 0.001, 0.003, 0.01, 0.03], **_VALID},
         ),
         *peers(VALID, ("LSTM", "GRU"), hidden=HIDDEN, epochs=EPOCHS, delays=[1, 2]),
     ),
