@@ -141,7 +141,18 @@ def better_on_validation(model: ForecastModel, experiment: Experiment) -> list[s
     known = dict(zip(("linear", "quadratic"), others, strict=False))
     known["climatology"] = np.asarray(selection["climatology_errors"])
     leads = [model.step * lead for lead in range(1, len(ours) + 1)]
-    return list(_validation_lines(ours, known, leads, experiment))
+    lines = list(_validation_lines(ours, known, leads, experiment))
+    own = np.isin(np.arange(1, len(ours) + 1), model.linear.leads)
+    worse = own & (np.asarray(selection["rollout_errors"])[0] > known["climatology"])
+    if worse.any() and experiment.model.combine_leads == "mean":
+        labels = [lead_label(lead.length) for lead in leads]
+        lines += [
+            "on the validation period, forecasts of the model.leads "
+            f"{', '.join(np.array(labels)[worse])} were worse than the climatology before "
+            "calibration, as predictions from earlier leads are averaged with the direct ones",
+            "  to try: model.combine_leads: longest",
+        ]
+    return lines
 
 
 def _validation_lines(

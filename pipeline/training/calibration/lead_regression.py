@@ -59,16 +59,18 @@ class LeadSums:
         regressed : sequence of int
             Leads that have outer weights of their own. These are regressions on the initial state
             over the whole training period, which one more from fewer data would not improve: their
-            factor is 1. It is that of the regression where forecasts are worse than the climatology
-            all the same, as predictions that start from earlier leads are averaged with them.
+            factor is 1, whatever the factors of earlier leads. Where the squared errors of all
+            groups together exceed those of the climatology, as iterated predictions may be averaged
+            with the direct ones, they have the factors of the regression like all other leads.
         spacing : int
             Steps between initial times.
 
         Returns
         -------
         ndarray, shape (leads, groups)
-            From the first lead on with too few initial times, the factors of the lead before; 1
-            where there is none, and for values that are always zero.
+            From the first lead on with too few initial times, the factors of the lead before, or 1
+            where there is none or the lead has outer weights of its own; 1 for values that are
+            always zero.
         """
         from scipy.optimize import isotonic_regression  # slow to import, and used here only
 

@@ -141,6 +141,7 @@ def test_a_linear_forecast_is_not_worse_than_the_linear_model():
     assert better_references(own, experiment()) == []
     ours = np.array([1.0, 4.0])
     selection = {
+        "rollout_errors": np.stack([ours, ours]),
         "calibrated_errors": np.stack([ours, ours * (1 - 1e-6)]),
         "climatology_errors": np.array([5.0, 5.0]),
     }
@@ -157,6 +158,7 @@ def test_a_diverged_forecast_is_no_worse_than_anything():
 def test_successive_leads_are_a_range_on_the_validation_period():
     forecast, linear = np.array([1.0, 4.0, 4.0, 9.0]), np.array([1.1, 1.0, 1.0, 10.0])
     selection = {
+        "rollout_errors": np.stack([forecast, linear]),
         "calibrated_errors": np.stack([forecast, linear]),
         "climatology_errors": np.array([5.0, 5.0, 5.0, 5.0]),
     }
@@ -172,3 +174,27 @@ def test_successive_leads_are_a_range_on_the_validation_period():
     assert lines[0] == f"{wanted}: at +2 d to +3 d by up to 100.0 %"
     assert lines[2] == f"{wanted.replace('linear', 'climatology')}: at +4 d by 34.2 %"
     assert better_on_validation(replace(model, selection={}), experiment()) == []
+
+
+@pytest.mark.parametrize(("rule", "said"), [("mean", True), ("longest", False)])
+def test_own_leads_that_iterated_predictions_make_worse_than_the_climatology(rule, said):
+    """The last lead has no outer weights of its own, and is as bad."""
+    calibrated, raw = np.array([1.0, 3.0, 4.9, 4.9]), np.array([1.0, 3.0, 9.0, 9.0])
+    selection = {
+        "rollout_errors": np.stack([raw, raw]),
+        "calibrated_errors": np.stack([calibrated, calibrated]),
+        "climatology_errors": np.full(4, 5.0),
+    }
+    model = make_model()
+    linear = replace(
+        model.linear, leads=(1, 2, 3), outer=np.zeros((3, *model.linear.outer.shape[1:]))
+    )
+    model = replace(model, step=Duration.parse("1d"), linear=linear, selection=selection)
+    chosen = experiment(model={"leads": ["1d", "2d", "3d"], "combine_leads": rule})
+    lines = [
+        each.replace("\N{NO-BREAK SPACE}", " ") for each in better_on_validation(model, chosen)
+    ]
+    assert bool(lines) == said
+    if said:
+        assert "of the model.leads +3 d were worse than the climatology" in lines[0]
+        assert lines[1] == "  to try: model.combine_leads: longest"

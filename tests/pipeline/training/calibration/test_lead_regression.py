@@ -111,6 +111,19 @@ def test_leads_with_own_weights_that_are_worse_than_the_climatology_are_damped()
     np.testing.assert_allclose(few.coefficients((1, 4), 10)[:, 0], [1.0, 0.6, 0.4, 1.0])
 
 
+def test_all_groups_together_decide_on_leads_with_own_weights():
+    """One group is better and one worse than the climatology, by turns more."""
+    forecast = np.ones((2, 40))
+    good, bad = (sums_of(forecast, factor * forecast) for factor in (0.9, 0.1))
+    for size, expected in ((10.0, [0.9, 0.1]), (0.1, [1.0, 1.0])):
+        pairs = [
+            (getattr(good, n), size * getattr(bad, n)) for n in ("forecast", "product", "truth")
+        ]
+        sums = LeadSums(*(np.hstack(pair) for pair in pairs), good.counts)
+        found = sums.coefficients((1, 2), 10)
+        np.testing.assert_allclose(found, [expected, expected], rtol=1e-12)
+
+
 def test_overlapping_rollouts_weigh_less_against_the_prior():
     half = np.ones(100)
     forecast = np.tile(np.concatenate([half, -half]), (4, 1))

@@ -87,7 +87,7 @@ def test_programs_forecast_from_the_test_starts(name, contender, folders):
     assert (first < apart).all()
     errors = program.score(forecast)
     assert set(errors) == {column.key for column in COMPARISONS[name].columns}
-    if contender.standing == "ours":
+    if contender.standing == "ours" and not contender.name.endswith("of the whole state"):
         assert errors["mean"] > 2
     # The truth itself is valid as long as it is trusted or known.
     longest = program.score(truth.states)["mean"]
