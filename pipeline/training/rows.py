@@ -23,8 +23,9 @@ from gfrnn_core.triangles.folding import block_rows
 
 Array = NDArray[Any]
 
-# Stored states of at most so many bytes are read as a whole, as each read takes a millisecond.
-_SMALL_BYTES = 2**22
+# Stored states are read as a whole if they have at most so many bytes, and so many times those of a
+# leaf, whose rows then take more memory: each read of zarr takes milliseconds.
+_SMALL_BYTES, _SMALL_SHARE = 2**22, 16
 
 
 class States(Protocol):
@@ -60,13 +61,18 @@ class StoredStates:
         return {"path": self.path, "size": self.size}  # tasks on a cluster are sent no states
 
     @cached_property  # each leaf reads from it, and opening takes longer than such a read
-    def _array(self) -> zarr.Array[Any] | Array:
-        stored = zarr.open_array(self.path, mode="r")
-        return np.asarray(stored[:, : self.size]) if stored.nbytes <= _SMALL_BYTES else stored
+    def _stored(self) -> zarr.Array[Any]:
+        return zarr.open_array(self.path, mode="r")
+
+    @cached_property
+    def _whole(self) -> Array:
+        return np.asarray(self._stored[:, : self.size])
 
     def read(self, start: int, stop: int) -> Array:
-        found = np.asarray(self._array[start:stop, : self.size])
-        return found.copy() if isinstance(self._array, np.ndarray) else found
+        stored = self._stored
+        if stored.nbytes <= _SMALL_BYTES and stored.shape[0] <= _SMALL_SHARE * (stop - start):
+            return self._whole[start:stop].copy()
+        return np.asarray(stored[start:stop, : self.size])
 
     def read_bytes(self, times: int) -> int:
         return 8 * times * self.size

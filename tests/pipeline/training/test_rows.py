@@ -241,7 +241,7 @@ def test_folds_merge_at_once_or_one_by_one():
 
 
 def test_stored_states_are_those_of_the_array_however_large_and_are_not_sent(tmp_path, monkeypatch):
-    summary = row_summary(tmp_path, 600)
+    summary = row_summary(tmp_path, 400)
     expected = zarr.open_array(summary.states.path, mode="r")[10:40, :2]
     for limit in (2**22, 0):
         monkeypatch.setattr(rows, "_SMALL_BYTES", limit)
