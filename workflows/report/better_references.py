@@ -142,7 +142,8 @@ def better_on_validation(model: ForecastModel, experiment: Experiment) -> list[s
     known["climatology"] = np.asarray(selection["climatology_errors"])
     leads = [model.step * lead for lead in range(1, len(ours) + 1)]
     lines = list(_validation_lines(ours, known, leads, experiment))
-    own = np.isin(np.arange(1, len(ours) + 1), model.linear.leads)
+    # The first lead has a direct prediction only.
+    own = np.isin(np.arange(1, len(ours) + 1), model.linear.leads[1:])
     worse = own & (np.asarray(selection["rollout_errors"])[0] > known["climatology"])
     if worse.any() and experiment.model.combine_leads == "mean":
         labels = [lead_label(lead.length) for lead in leads]
