@@ -178,7 +178,7 @@ def test_successive_leads_are_a_range_on_the_validation_period():
 
 @pytest.mark.parametrize(("rule", "said"), [("mean", True), ("longest", False)])
 def test_own_leads_that_iterated_predictions_make_worse_than_the_climatology(rule, said):
-    """So bad are also the first lead, of one prediction, and the last, without weights of its own."""
+    """The first lead, of one prediction, and the last, without own weights, are as bad."""
     calibrated, raw = np.array([4.9, 3.0, 4.9, 4.9]), np.array([9.0, 3.0, 9.0, 9.0])
     selection = {
         "rollout_errors": np.stack([raw, raw]),

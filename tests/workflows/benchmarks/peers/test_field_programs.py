@@ -183,8 +183,9 @@ def test_the_sampled_network_forecasts_the_logistic_map(tmp_path):
 
 
 def test_the_errors_of_the_search_are_those_of_its_forecasts(tmp_path):
-    states = rotation() + np.random.default_rng(5).normal(scale=0.3, size=rotation().shape)
-    data = made(states, leads=(1, 3))
+    season, noise = np.random.default_rng(5).normal(scale=0.3, size=(2, *rotation().shape))
+    states = rotation() + season + noise  # the season of a row is that of its first target
+    data = replace(made(states, leads=(1, 3)), season=season)
     one = prepared(SampledProgram, data, tmp_path, width=20, delays=[4])
     setting = one.settings()[0]
     found = one.trial(setting)
